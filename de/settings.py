@@ -127,6 +127,8 @@ def _database(url: str) -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": unquote(parts.path[1:]) or ":memory:",
+            # A file, since threads of the event loop's side open connections of their own.
+            "TEST": {"NAME": str(DE_DATA_DIR / "test.sqlite3")},
             "OPTIONS": {
                 # IMMEDIATE: a transaction that will write waits for its turn at its start, under the busy timeout,
                 # instead of failing in the middle when another writer was first.
@@ -146,7 +148,9 @@ def _database(url: str) -> dict[str, Any]:
             "CONN_HEALTH_CHECKS": True,
             "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
         }
-    raise env.BadSetting("DATABASE_URL", parts.scheme, "sqlite:///path or postgresql://user:password@host/name")
+    raise env.BadSetting(
+        "DATABASE_URL", parts.scheme, "sqlite:///path or postgresql://user:password@host/name"
+    )
 
 
 DATABASES = {"default": _database(env.text("DATABASE_URL", f"sqlite:///{DE_DATA_DIR / 'de.sqlite3'}"))}

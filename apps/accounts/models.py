@@ -177,7 +177,9 @@ class ApiKey(models.Model):
     key_hash = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=32, editable=False)  # "sk_live_…a1b2"
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys")
-    project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys")
+    project = models.ForeignKey(
+        Project, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys"
+    )
     allowed_models = models.JSONField(default=list, blank=True)
     allowed_services = models.JSONField(default=list, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)

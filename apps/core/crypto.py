@@ -30,7 +30,9 @@ def decrypt(token: str) -> str:
     try:
         return _fernet(tuple(settings.DE_ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken as exc:
-        raise SecretUnreadable("A stored secret can't be read: is a key missing in DE_ENCRYPTION_KEYS?") from exc
+        raise SecretUnreadable(
+            "A stored secret can't be read: is a key missing in DE_ENCRYPTION_KEYS?"
+        ) from exc
 
 
 def reencrypt(token: str) -> str:
@@ -38,7 +40,9 @@ def reencrypt(token: str) -> str:
     try:
         return _fernet(tuple(settings.DE_ENCRYPTION_KEYS)).rotate(token.encode()).decode("ascii")
     except InvalidToken as exc:
-        raise SecretUnreadable("A stored secret can't be read: is a key missing in DE_ENCRYPTION_KEYS?") from exc
+        raise SecretUnreadable(
+            "A stored secret can't be read: is a key missing in DE_ENCRYPTION_KEYS?"
+        ) from exc
 
 
 def mask(secret: str) -> str:

@@ -155,7 +155,9 @@ class RateLimited(GatewayError):
         self, message: str = "", *, retry_after_s: float, details: Mapping[str, Any] | None = None
     ) -> None:
         self.retry_after = max(1, math.ceil(retry_after_s))
-        super().__init__(message or f"Rate limit reached; try again in {self.retry_after} s.", details=details)
+        super().__init__(
+            message or f"Rate limit reached; try again in {self.retry_after} s.", details=details
+        )
 
     @property
     def headers(self) -> dict[str, str]:

@@ -52,9 +52,7 @@ class LedgerEntry(models.Model):
         indexes = (
             models.Index(fields=("instance_id", "-id"), name="ledger_instance"),
             models.Index(fields=("request_id",), name="ledger_request"),
-            models.Index(
-                fields=("job_id",), name="ledger_job", condition=models.Q(job_id__isnull=False)
-            ),
+            models.Index(fields=("job_id",), name="ledger_job", condition=models.Q(job_id__isnull=False)),
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,61 @@
+"""The ground rules of every test: data of their own, a real Valkey, an empty memory, no way out of the machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before settings are read: tests never touch the data of a running platform.
+_data_dir = Path(tempfile.mkdtemp(prefix="de-tests-"))
+os.environ["DE_DATA_DIR"] = str(_data_dir)
+os.environ["DE_ALLOW_PRIVATE_NETWORKS"] = "1"
+os.environ.setdefault("DE_LOG_LEVEL", "CRITICAL")
+for _name in ("DE_REDIS_URL", "DE_DOMAIN"):
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _valkey() -> Iterator[None]:
+    from de.valkey import valkey_running
+
+    with valkey_running(_data_dir):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _empty_memory() -> Iterator[None]:
+    """Rows of one test must not be remembered in the next."""
+    from apps.accounts.changes import caches_clear
+
+    caches_clear()
+    yield
+    caches_clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_way_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that leaves the machine, unless the test is marked `live`."""
+    if request.node.get_closest_marker("live"):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise AssertionError(f"A test tried to reach {address[0]}.")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
