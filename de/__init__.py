@@ -1,0 +1,3 @@
+"""Wiring only: settings, addresses, processes."""
+
+from __future__ import annotations

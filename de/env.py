@@ -52,6 +52,13 @@ def seconds(name: str, default: float) -> float:
     return number
 
 
+def choice(name: str, default: str, allowed: list[str]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise BadSetting(name, value, "one of " + ", ".join(allowed))
+    return value
+
+
 def items(name: str, default: list[str]) -> list[str]:
     value = os.environ.get(name, "")
     return [item.strip() for item in value.split(",") if item.strip()] if value else default

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from cryptography.fernet import Fernet
 
-from de import env
+from de import env, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -172,7 +172,7 @@ CACHES = {
 # --- Tenancy ------------------------------------------------------------------------------------------------
 
 DE_DEFAULT_INSTANCE = env.text("DE_DEFAULT_INSTANCE", "default")
-DE_DEFAULT_TEXT_MODEL = env.text("DE_DEFAULT_TEXT_MODEL", "gpt-4o-mini")
+DE_DEFAULT_TEXT_MODEL = env.text("DE_DEFAULT_TEXT_MODEL", "gpt-6-luna")
 
 # --- Limits -------------------------------------------------------------------------------------------------
 
@@ -239,5 +239,7 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {}
 
 # --- Logs ---------------------------------------------------------------------------------------------------
 
-DE_LOG_LEVEL = env.text("DE_LOG_LEVEL", "INFO")
-DE_LOG_FORMAT = env.text("DE_LOG_FORMAT", "console")  # or "json"
+DE_LOG_LEVEL = env.choice("DE_LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+DE_LOG_FORMAT = env.choice("DE_LOG_FORMAT", "console", ["console", "json"])
+LOGGING_CONFIG = None  # Django's own set-up would undo ours
+logs.configure(level=DE_LOG_LEVEL, as_json=DE_LOG_FORMAT == "json")

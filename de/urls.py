@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+
+from apps.usage.health import health, health_ready
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("config/", include("apps.usage.urls")),
+    path("text/", include("apps.text.urls")),
+    path("health", health, name="health"),
+    path("health/ready", health_ready, name="health-ready"),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "apps.core.views.bad_request"
+handler403 = "apps.core.views.permission_denied"
+handler404 = "apps.core.views.page_not_found"
+handler500 = "apps.core.views.server_error"

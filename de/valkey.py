@@ -28,7 +28,10 @@ def valkey_command(data_dir: Path) -> list[str]:
         "daemonize": "no",
         "loglevel": "warning",
     }
-    return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [
+        str(get_binary_path()),
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]
 
 
 def valkey_wait(url: str, process: subprocess.Popen[Any] | None = None) -> None:

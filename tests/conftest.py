@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-import os
+import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
-# Before settings are read: tests never touch the data of a running platform.
-_data_dir = Path(tempfile.mkdtemp(prefix="de-tests-"))
-os.environ["DE_DATA_DIR"] = str(_data_dir)
-os.environ["DE_ALLOW_PRIVATE_NETWORKS"] = "1"
-os.environ.setdefault("DE_LOG_LEVEL", "CRITICAL")
-for _name in ("DE_REDIS_URL", "DE_DOMAIN"):
-    os.environ.pop(_name, None)
-
+from apps.accounts.changes import caches_clear
+from de.valkey import valkey_running
 
 @pytest.fixture(scope="session", autouse=True)
 def _valkey() -> Iterator[None]:
-    from de.valkey import valkey_running
-
-    with valkey_running(_data_dir):
+    with valkey_running(settings.DE_DATA_DIR):
         yield
+    shutil.rmtree(settings.DE_DATA_DIR, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
 def _empty_memory() -> Iterator[None]:
     """Rows of one test must not be remembered in the next."""
-    from apps.accounts.changes import caches_clear
-
     caches_clear()
     yield
     caches_clear()

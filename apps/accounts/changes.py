@@ -34,6 +34,7 @@ ALL = "*"
 
 _caches: list[Cache[Any]] = []
 _any_change_listeners: list[Callable[[], None]] = []
+_generation = 0
 _mode = threading.local()
 
 
@@ -45,13 +46,17 @@ class Cache(Generic[V]):
     """What this process has read of one kind, by key; the least recently used goes first.
 
     load: reads one key from the database, None when there is no such row (absence is not remembered, so that made-up
-    keys can't push real ones out).
+    keys can't push real ones out). is_derived: its keys are not the refs that changes name, so any change of the kind
+    empties it.
     """
 
-    def __init__(self, kind: str, load: Callable[[str], V | None], *, max_items: int = 10_000) -> None:
+    def __init__(
+        self, kind: str, load: Callable[[str], V | None], *, max_items: int = 10_000, is_derived: bool = False
+    ) -> None:
         self.kind = kind
         self._load = load
         self._max_items = max_items
+        self._is_derived = is_derived
         self._items: OrderedDict[str, V] = OrderedDict()
         self._lock = threading.Lock()
         self._drops = 0
@@ -86,10 +91,16 @@ class Cache(Generic[V]):
     def drop(self, key: str) -> None:
         with self._lock:
             self._drops += 1
-            if key == ALL:
+            if key == ALL or self._is_derived:
                 self._items.clear()
             else:
                 self._items.pop(key, None)
+
+
+def generation() -> int:
+    """How many changes this process has seen. What was put together from caches may be kept only if this is the same
+    afterwards as before."""
+    return _generation
 
 
 def on_any_change(listener: Callable[[], None]) -> None:
@@ -113,6 +124,8 @@ def change_publish(*, kind: str, ref: str) -> None:
 
 
 def _apply(changes: list[tuple[str, str]]) -> None:
+    global _generation
+    _generation += 1
     for kind, ref in changes:
         for cache in _caches:
             if ALL in (kind, ref):
@@ -183,7 +196,7 @@ class ChangeWatcher:
         self._thread = threading.Thread(target=self._run, name="de-changes", daemon=True)
 
     def start(self) -> None:
-        self.poll()
+        """Call `poll` once before, so that nothing read from then on can be missed."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -26,6 +26,7 @@
         ├── ProviderRejected          400 INVALID_REQUEST      it refused the request's content as malformed
         ├── ProviderKeyRefused        502 INVALID_API_KEY      it refused the stored key
         ├── ProviderQuotaExhausted    502 PROVIDER_ERROR       no money there: retrying cannot help
+        ├── ProviderModelGone         502 PROVIDER_ERROR       it does not serve that model, or no longer
         ├── ProviderRateLimited       429 PROVIDER_RATE_LIMIT
         ├── ContentRefused            422 CONTENT_REFUSED      its safety filter said no
         └── ProviderTimeout           504 GATEWAY_TIMEOUT
@@ -225,6 +226,10 @@ class ProviderKeyRefused(ProviderError):
 
 
 class ProviderQuotaExhausted(ProviderError):
+    retryable = False
+
+
+class ProviderModelGone(ProviderError):
     retryable = False
 
 

@@ -8,12 +8,14 @@ lives in the parser it hands out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 
 from apps.core.errors import GatewayError
 from apps.providers.types import ModelSpec, ServerSentEvent, TextChunk, TextRequest, TextResult
+
+StreamFormat = Literal["sse", "ndjson"] | None
 
 
 class TextStreamParser(Protocol):
@@ -41,6 +43,10 @@ class TextAdapter(Protocol):
         ...
 
     def text_stream_parser(self, spec: ModelSpec) -> TextStreamParser: ...
+
+    def stream_format(self, spec: ModelSpec) -> StreamFormat:
+        """How this model's streamed answers are framed; None when it can't stream."""
+        ...
 
     def parse_error(
         self, spec: ModelSpec, status: int, headers: Mapping[str, str], body: bytes

@@ -1,0 +1,84 @@
+"""Server-sent events: their framing, and a response that lets go of its source the moment the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, StreamingHttpResponse
+
+# Decimals (money) go out as plain JSON numbers.
+json_encode: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
+
+KEEPALIVE = b": keep-alive\n\n"
+
+
+def sse(event: str, data: Any) -> bytes:
+    """One named event; `data` as JSON on one line."""
+    return b"event: " + event.encode("ascii") + b"\ndata: " + json_encode(data) + b"\n\n"
+
+
+class EventStreamResponse(StreamingHttpResponse):
+    """Server-sent events that close their source the moment the client leaves.
+
+    last_words: what to send when the server has to end the stream itself (it is shutting down).
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], *, last_words: bytes) -> None:
+        super().__init__(events, content_type="text/event-stream; charset=utf-8")
+        self._events = events
+        self.last_words = last_words
+        self.headers["Cache-Control"] = "no-cache"
+        # nginx would otherwise gather events until its buffer is full.
+        self.headers["X-Accel-Buffering"] = "no"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with contextlib.aclosing(self._events):
+            async for event in self._events:
+                yield event
+
+
+def client_watch(request: HttpRequest) -> None:
+    """From here on the client's leaving cancels this request. Without it a request runs to its end regardless, as a
+    plain call should: the provider is paid either way, and the answer's cost is known only when it is whole."""
+    start: Callable[[], None] | None = getattr(request, "scope", {}).get("de.watch_client")
+    if start is not None:
+        start()
+
+
+async def first_of(events: AsyncGenerator[bytes, None], *, within_s: float) -> AsyncGenerator[bytes, None]:
+    """The same events, once the first is there or `within_s` have passed.
+
+    Awaiting the first means a refusal keeps its real status; after `within_s` the stream begins anyway, so that
+    keep-alives can flow and proxies in between don't hang up, and a late refusal is an `error` event.
+    """
+    first = asyncio.ensure_future(anext(events, None))
+    try:
+        await asyncio.wait({first}, timeout=within_s)
+    except asyncio.CancelledError:
+        first.cancel()
+        await asyncio.wait({first})
+        raise
+    if first.done():
+        first.result()  # raises what the first step raised
+    return _from_first(first, events)
+
+
+async def _from_first(
+    first: asyncio.Future[bytes | None], events: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(events):
+        try:
+            event = await first
+        except asyncio.CancelledError:
+            first.cancel()
+            await asyncio.wait({first})
+            raise
+        if event is None:
+            return
+        yield event
+        async for event in events:
+            yield event
