@@ -21,11 +21,12 @@ import structlog
 from django.conf import settings
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
+from apps.core.api_paths import is_api_path
 from apps.core.errors import PayloadTooLarge
 from apps.core.lean import error_response
 from apps.core.requests import request_id_choose
 from de import process
-from de.hosts import is_api_path, path_for
+from de.hosts import path_for
 from de.lean import ClientGone, body_read, lean_handle, response_send
 
 Scope = MutableMapping[str, Any]
@@ -36,8 +37,10 @@ Send = Callable[[Message], Awaitable[None]]
 _EXPOSED = b"X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Location"
 _ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _ALLOWED_HEADERS = b", ".join(
-    (b"Authorization", b"Content-Type", b"X-API-Key", b"X-Request-ID", b"X-Instance-ID", b"X-DE-Rehearse")
-    + (b"Idempotency-Key", b"Prefer")
+    (
+        *(b"Authorization", b"Content-Type", b"X-API-Key", b"X-Request-ID", b"X-Instance-ID"),
+        *(b"X-DE-Rehearse", b"Idempotency-Key", b"Prefer"),
+    )
 )
 
 

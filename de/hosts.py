@@ -1,13 +1,9 @@
-"""Addresses: which paths are the API's, and which path a host label stands for.
+"""Addresses: which path a host label stands for.
 
 `text.<DE_DOMAIN>/generate` is `/text/generate`. With DE_DOMAIN unset only paths are served.
 """
 
 from __future__ import annotations
-
-API_PREFIXES = frozenset(
-    ("config", "image", "text", "audio", "media", "render", "jobs", "v1", "schema", "health")
-)
 
 # Every path below such a host belongs to the app.
 _SERVICE_LABELS = {
@@ -55,10 +51,6 @@ def path_for(host: str, path: str, *, domain: str) -> str:
     if (prefix := _PAGE_LABELS.get(label)) is not None:
         return path if _is_below(path, _EVERYWHERE_FOR_PAGES) else prefix + path
     return path
-
-
-def is_api_path(path: str) -> bool:
-    return path.split("/", 2)[1] in API_PREFIXES if path.startswith("/") else False
 
 
 def _is_below(path: str, roots: tuple[str, ...]) -> bool:

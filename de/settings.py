@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from celery.schedules import crontab
 from cryptography.fernet import Fernet
 
 from de import env, logs
@@ -212,6 +213,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    # For choices that several entities have under one name, or one entity under several.
+    "ENUM_NAME_OVERRIDES": {
+        "ApiKeyModeEnum": "apps.accounts.models.ApiKey.Mode",
+        "ModelStatusEnum": "apps.config.models.ModelConfig.Status",
+        "UserRoleEnum": "apps.accounts.models.User.Role",
+    },
 }
 
 # --- Admin theme --------------------------------------------------------------------------------------------
@@ -235,7 +243,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "de:celery:",
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DE_DATA_DIR / "celerybeat")
-CELERY_BEAT_SCHEDULE: dict[str, Any] = {}
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
+    "sessions-clear": {"task": "accounts.sessions_clear", "schedule": crontab(hour="3", minute="0")},
+}
 
 # --- Logs ---------------------------------------------------------------------------------------------------
 

@@ -9,27 +9,22 @@ Ctrl-C or SIGTERM stops all of it, the web process first so that streams can end
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import io
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+from de.children import BASE_DIR, Child
+
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 25.0
-MAX_RESTART_PAUSE_S = 30.0
-_PR_SET_PDEATHSIG = 1
 
 
 def fail(sentence: str) -> NoReturn:
@@ -69,73 +64,13 @@ def check_port(host: str, port: int, *, setting: str) -> None:
             )
 
 
-# --- children -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Child:
-    """One process of ours, kept running until told to stop."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    failures: int = 0
-    started_at: float = 0.0
-    restart_at: float = field(default=0.0)
-
-    def start(self) -> None:
-        self.started_at = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=BASE_DIR,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            # Of its own, so that Ctrl-C reaches us alone and we decide the order of stopping.
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-
-    def watch(self) -> None:
-        """Start it again if it has died, waiting longer each time it dies young."""
-        if self.process is None or self.process.poll() is None:
-            return
-        now = time.monotonic()
-        if not self.restart_at:
-            lived_s = now - self.started_at
-            self.failures = 0 if lived_s > 60 else self.failures + 1
-            pause_s = min(MAX_RESTART_PAUSE_S, 2.0 ** (self.failures - 1)) if self.failures else 0.5
-            self.restart_at = now + pause_s
-            print(
-                f"{self.name} ended with code {self.process.returncode}; starting it again in {pause_s:.0f} s.",
-                file=sys.stderr,
-                flush=True,
-            )
-        if now >= self.restart_at:
-            self.restart_at = 0.0
-            self.start()
-
-    def stop(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def _die_with_parent() -> None:
-    """On Linux: should we be killed outright, the kernel stops our children."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+# --- what runs -----------------------------------------------------------------------------------------------
 
 
 def children(environment: dict[str, str], *, data_dir: Path, sandbox_port: int) -> list[Child]:
     """In the order they start; they stop the other way round, but for web, which is the first to stop."""
     python = sys.executable
+    quiet = ["--loglevel", "WARNING"]
     # As root, as in a container, Celery warns at length; its messages are JSON here, which is what that is about.
     celery = [
         python,
@@ -147,42 +82,24 @@ def children(environment: dict[str, str], *, data_dir: Path, sandbox_port: int) 
         "de.celery",
         "--quiet",
     ]
-    quiet = ["--loglevel", "WARNING"]
-    sandbox = [python, "-m", "uvicorn", "apps.sandbox.asgi:application", "--host", "127.0.0.1"]
+    worker = [*celery, "worker", *quiet, "--pool", "threads", "--concurrency", "16", "--without-mingle"]
+    beat = [*celery, "beat", *quiet, "--pidfile", "", "--schedule", str(data_dir / "celerybeat")]
+    sandbox = [
+        python,
+        "-m",
+        "uvicorn",
+        "apps.sandbox.asgi:application",
+        "--loop",
+        "uvloop",
+        "--no-access-log",
+    ]
+    sandbox += ["--host", "127.0.0.1", "--port", str(sandbox_port), "--log-level", "warning"]
+    # A call that was told to hang would otherwise hold up stopping.
+    sandbox += ["--timeout-graceful-shutdown", "1"]
     return [
-        Child(
-            "sandbox",
-            [
-                *sandbox,
-                "--port",
-                str(sandbox_port),
-                "--loop",
-                "uvloop",
-                "--no-access-log",
-                "--log-level",
-                "warning",
-            ],
-            environment,
-        ),
-        Child(
-            "worker",
-            [*celery, "worker", "--pool", "threads", "--concurrency", "16", *quiet, "--without-mingle"],
-            environment,
-        ),
-        Child(
-            "beat",
-            [
-                *celery,
-                "beat",
-                "--loglevel",
-                "WARNING",
-                "--pidfile",
-                "",
-                "--schedule",
-                str(data_dir / "celerybeat"),
-            ],
-            environment,
-        ),
+        Child("sandbox", sandbox, environment),
+        Child("worker", worker, environment),
+        Child("beat", beat, environment),
         Child("web", [python, "-m", "de.server"], environment),
     ]
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from apps.accounts.login import admin_login
+from apps.config.urls import schema_urlpatterns
 from apps.usage.health import health, health_ready
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("config/", include("apps.config.urls")),
     path("config/", include("apps.usage.urls")),
     path("text/", include("apps.text.urls")),
     path("health", health, name="health"),
     path("health/ready", health_ready, name="health-ready"),
+    *schema_urlpatterns,
+    path("admin/login/", admin_login, name="admin-login"),
     path("admin/", admin.site.urls),
 ]
 

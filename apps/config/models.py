@@ -114,3 +114,17 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider_id} {self.model} {self.meter} {self.usd_per_million}/M"
+
+
+class SeedRecord(models.Model):
+    """What a start has already seeded, so that a row an operator deleted does not come back.
+
+    name: a model config's id, or "prices". digest: of the seed content last seen.
+    """
+
+    name = models.CharField(primary_key=True, max_length=160)
+    digest = models.CharField(max_length=64)
+    seeded_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

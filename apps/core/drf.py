@@ -67,7 +67,7 @@ def translate(exc: Exception, *, method: str, view: Any) -> GatewayError:
     if isinstance(exc, GatewayError):
         return exc
     if isinstance(exc, exceptions.ValidationError):
-        return InvalidRequest.for_fields(_flatten(exc.detail))
+        return InvalidRequest.for_fields(flat_faults(exc.detail))
     if isinstance(exc, exceptions.MethodNotAllowed):
         return MethodNotAllowed(method, list(getattr(view, "allowed_methods", [])))
     if isinstance(exc, exceptions.Throttled):
@@ -87,7 +87,7 @@ def translate(exc: Exception, *, method: str, view: Any) -> GatewayError:
     return InternalError()
 
 
-def _flatten(detail: Any, prefix: str = "") -> dict[str, str | list[str]]:
+def flat_faults(detail: Any, prefix: str = "") -> dict[str, str | list[str]]:
     """REST framework's nested error detail as dotted names: {"authorized_users.0.user_id": ["…"]}."""
     if isinstance(detail, Mapping):
         items = [(f"{prefix}.{name}" if prefix else str(name), value) for name, value in detail.items()]
@@ -97,7 +97,7 @@ def _flatten(detail: Any, prefix: str = "") -> dict[str, str | list[str]]:
         return {prefix or "body": [str(text) for text in (detail if isinstance(detail, list) else [detail])]}
     flat: dict[str, str | list[str]] = {}
     for name, value in items:
-        flat |= _flatten(value, name)
+        flat |= flat_faults(value, name)
     return flat
 
 
@@ -142,7 +142,7 @@ def query_read(request: Request, serializer_class: type[serializers.Serializer[A
     sent = dict(request.query_params.items())
     serializer = serializer_class(data=sent)
     serializer.is_valid()
-    faults = _flatten(serializer.errors)
+    faults = flat_faults(serializer.errors)
     allowed = {
         name: list(field.choices)
         for name, field in serializer.fields.items()

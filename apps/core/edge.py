@@ -12,8 +12,8 @@ from apps.core.requests import client_address_of
 log = structlog.get_logger(__name__)
 
 
-def edge_check(request: HttpRequest, *, group: str, rate: str) -> None:
-    """Count one failure of this address; raises RateLimited past `rate` ("30/m").
+def edge_check(request: HttpRequest, *, group: str, rate: str, is_failure: bool = True) -> None:
+    """Count one failure of this address (unless told only to look); raises RateLimited past `rate` ("30/m").
 
     With the cache away it lets through: locking everybody out for want of a counter would turn a small fault into
     an outage, and the keys themselves can't be guessed. Synchronous: call it from a database thread.
@@ -24,7 +24,7 @@ def edge_check(request: HttpRequest, *, group: str, rate: str) -> None:
             group=group,
             key=lambda _group, req: client_address_of(req) or "?",
             rate=rate,
-            increment=True,
+            increment=is_failure,
         )
     except Exception as exc:  # whatever the cache's client raises: see above
         log.warning("edge_limit_unavailable", group=group, error=str(exc))

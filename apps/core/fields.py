@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from django.core.validators import RegexValidator
 from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction
@@ -18,8 +19,8 @@ from rest_framework import serializers
 MAX_WHOLE_NUMBER = 2_147_483_647
 SHOWN_NAME_CHARACTERS = 80
 
-PROVIDER_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-SLUG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PROVIDER_SHAPE = "Use 1 to 64 lower-case letters, digits, dashes and underscores."
+SLUG_SHAPE = "Use 1 to 64 letters, digits, dots, dashes and underscores, starting with a letter or a digit."
 
 _slug = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _provider = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -83,21 +84,24 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN_NAME_CHARACTERS else f"{text[:SHOWN_NAME_CHARACTERS]}…"
 
 
-class SlugField(TextField):
+class PatternField(TextField):
+    """Text of one shape. pattern: of the whole value; wants: the sentence for a value that is not of it."""
+
+    def __init__(self, *, pattern: str, wants: str, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+        self.validators.append(RegexValidator(rf"^{pattern}\Z", wants))
+
+
+class SlugField(PatternField):
     """The shape of our ids, for new ones and for naming what exists."""
 
-    default_error_messages: ClassVar[dict[str, Any]] = {
-        "slug": "Use 1 to 64 letters, digits, dots, dashes and underscores, starting with a letter or a digit."
-    }
-
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=64, trim_whitespace=False, **kwargs)
+        super().__init__(pattern=_slug.pattern, wants=SLUG_SHAPE, **kwargs)
 
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if not is_slug(text):
-            self.fail("slug")
-        return text
+
+class ProviderField(PatternField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(pattern=_provider.pattern, wants=PROVIDER_SHAPE, **kwargs)
 
 
 class EmailTextField(serializers.EmailField):
@@ -191,7 +195,8 @@ class InputSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-unty
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
-        schema = super().map_serializer(auto_schema, direction)
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]
+        schema.pop("description", None)  # the docstring, which speaks to us
         as_read = {
             name: {"description": "As read; it changes nothing."} for name in sorted(self.target.ignored)
         }

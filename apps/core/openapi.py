@@ -79,7 +79,7 @@ def documented(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
-        request=body,
+        request={"application/json": body} if body is not None else None,
         parameters=[query] if query is not None else None,
         responses=responses,
         auth=[] if is_public else None,

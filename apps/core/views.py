@@ -6,6 +6,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
+from apps.core.api_paths import is_api_path
 from apps.core.errors import InternalError, InvalidRequest, PermissionDenied, RouteNotFound
 from apps.core.lean import error_response
 from apps.core.requests import request_id_of
@@ -14,8 +15,6 @@ log = structlog.get_logger(__name__)
 
 
 def _wants_page(request: HttpRequest) -> bool:
-    from de.hosts import is_api_path
-
     return not is_api_path(request.path) and "text/html" in request.headers.get("Accept", "")
 
 

@@ -19,8 +19,8 @@ import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp.transport import AiohttpTransport
 
-from apps.core.errors import InvalidRequest, ProviderError, ProviderTimeout
-from apps.providers.base import TextAdapter
+from apps.core.errors import GatewayError, InvalidRequest, ProviderError, ProviderTimeout
+from apps.providers.base import TextAdapter, TextStreamParser
 from apps.providers.sse import SSEDecoder
 from apps.providers.types import ModelSpec, ServerSentEvent, TextChunk, TextRequest, TextResult
 
@@ -149,16 +149,33 @@ async def _parsed(
             raise ProviderError(
                 f"{spec.provider} sent an unreadable stream: {exc}", provider=spec.provider
             ) from exc
-        chunks = [chunk for chunk in map(parser.feed, events) if chunk is not None]
+        chunks, failure = _feed(parser, events)
         if chunks:
             clock.has_begun = clock.has_begun or any(chunk.has_content for chunk in chunks)
             yield chunks
+        if failure is not None:
+            raise failure
         if data is None or parser.is_complete:
             break
     if not parser.is_complete:
         raise ProviderError(
             f"{spec.provider} ended its stream in the middle of an answer.", provider=spec.provider
         )
+
+
+def _feed(
+    parser: TextStreamParser, events: list[ServerSentEvent]
+) -> tuple[list[TextChunk], GatewayError | None]:
+    """What the events say, and the failure one of them is: words that came before it in the same packet still count."""
+    chunks: list[TextChunk] = []
+    for event in events:
+        try:
+            chunk = parser.feed(event)
+        except GatewayError as exc:
+            return chunks, exc
+        if chunk is not None:
+            chunks.append(chunk)
+    return chunks, None
 
 
 class StreamDecoder(Protocol):

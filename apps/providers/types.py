@@ -41,11 +41,15 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image", kw_only=True):
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", kw_only=True):
-    """The model asks for a tool. arguments: a JSON object as text, as the model wrote it (may be broken JSON)."""
+    """The model asks for a tool. arguments: a JSON object as text, as the model wrote it (may be broken JSON).
+
+    signature: Gemini signs the call itself, and wants the signature back with it.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", kw_only=True):
@@ -170,6 +174,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    signature: str | None = None
 
 
 class TextChunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +228,6 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     profile: Mapping[str, Any] = {}
     mapping: Any = None
-    defaults: Mapping[str, Any] = {}
     timeouts: Timeouts = Timeouts()
     headers: tuple[tuple[str, str], ...] = ()
     is_sandbox: bool = False

@@ -40,7 +40,7 @@ def test_a_key_is_taken_from_each_place_the_contract_names(platform: Platform, h
         assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("key", [None, "", "nonsense", "sk_live_" + "0" * 64, "sk_live_é", "x" * 5000])
+@pytest.mark.parametrize("key", [None, "nonsense", "sk_live_" + "0" * 64, "sk_live_é", "x" * 5000])
 @pytest.mark.parametrize("path", ["/text/generate", "/text/generate/stream"])
 def test_no_key_or_a_wrong_one_is_401_in_the_envelope(platform: Platform, key: str | None, path: str):
     headers = {} if key is None else {"Authorization": f"Bearer {key}".encode()}

@@ -33,7 +33,7 @@ def own_platform(tmp_path: Path) -> Platform:
 def children_of(platform: Platform) -> dict[str, int]:
     """name -> process id of what the supervisor started."""
     listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(platform.process.pid)],
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(platform.process.pid)],
         capture_output=True,
         text=True,
         check=True,
@@ -221,12 +221,14 @@ def test_kill_9_under_load_loses_no_row_of_an_answer(own_platform: Platform):
                 for path, instance in bodies * 8:
                     body = {"prompt": "Hi", "model_id": "gpt-4o-mini", "instance_id": instance}
                     threads.submit(ask, path, body)
-                for _ in range(3):
-                    time.sleep(1.5)
-                    os.kill(children_of(own_platform)["web"], signal.SIGKILL)
-                    wait_until(lambda: "web" in children_of(own_platform), within_s=10)
-                time.sleep(2)
-                stop.set()
+                try:
+                    for _ in range(3):
+                        time.sleep(2)
+                        os.kill(children_of(own_platform)["web"], signal.SIGKILL)
+                        wait_until(lambda: "web" in children_of(own_platform), within_s=10)
+                    time.sleep(2)
+                finally:
+                    stop.set()
     finally:
         stop_platform(own_platform)
     assert unsure > 0

@@ -557,11 +557,12 @@ def test_a_stream_holds_its_slot_until_it_ends(platform: Platform):
         with httpx.stream(
             "POST", f"{platform.base_url}/text/generate/stream", json=body, headers=platform.live, timeout=10
         ) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # kept: dropping the iterator would close the connection
+            next(lines)
             refused = platform.post("/text/generate/stream", body)
             assert refused.status_code == 429
             assert refused.json()["details"]["limit"] == "concurrent_requests"
-            answer.read()
+            assert "event: done" in list(lines)
         wait_until(lambda: platform.post("/text/generate/stream", body).status_code == 200)
 
 

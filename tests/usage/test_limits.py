@@ -43,9 +43,7 @@ def either(request: pytest.FixtureRequest) -> Limiter:
 
 async def test_the_request_after_the_last_allowed_is_refused_with_true_numbers(either: Limiter):
     a_plan = plan("a", rpm=3)
-    left = [
-        int((await either.acquire(a_plan, tokens=0)).headers["X-RateLimit-Remaining"]) for _ in range(3)
-    ]
+    left = [int((await either.acquire(a_plan, tokens=0)).headers["X-RateLimit-Remaining"]) for _ in range(3)]
     assert left == [2, 1, 0]
     with pytest.raises(LimitReached) as refused:
         await either.acquire(a_plan, tokens=0)

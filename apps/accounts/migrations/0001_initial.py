@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
                 ('instance_id', models.CharField(blank=True, max_length=64)),
                 ('action', models.CharField(max_length=32)),
                 ('entity', models.CharField(max_length=32)),
-                ('entity_id', models.CharField(max_length=128)),
+                ('entity_id', models.CharField(max_length=160)),
                 ('before', models.JSONField(default=dict)),
                 ('after', models.JSONField(default=dict)),
             ],

@@ -1,0 +1,12 @@
+"""Housekeeping that beat asks for."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.core.management import call_command
+
+
+@shared_task(name="accounts.sessions_clear")
+def sessions_clear_task() -> None:
+    """Expired browser sessions; Django leaves their rows behind."""
+    call_command("clearsessions")
