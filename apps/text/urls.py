@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from django.urls import path
 
+from apps.text import (
+    schema as schema,  # puts the views into the OpenAPI schema
+)
 from apps.text import views
 
 app_name = "text"

@@ -154,6 +154,17 @@ def test_a_webhook_secret_is_made_and_shown_once(call, cast):
     assert again != made
 
 
+def test_a_new_webhook_secret_is_kept_though_it_looks_like_the_old_one(call, cast, audited):
+    for byte in (b"a", b"b"):
+        secret = "whsec_" + base64.b64encode(byte * 24 + b"same end").decode()
+        audited()
+        shown(call("PUT", "/instance/acme-main", cast.alice_key, {"webhook_secret": secret}))
+        assert decrypt(Instance.objects.get(pk="acme-main").webhook_secret_encrypted) == secret
+        assert len(audited()) == 1
+    shown(call("PUT", "/instance/acme-main", cast.alice_key, {"webhook_secret": secret}))
+    assert audited() == []
+
+
 # --- read ---------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +308,12 @@ def test_only_users_of_the_organization_can_be_authorized(call, cast):
         assert response.status_code == 400
         assert list(response.json()["details"]["fields"]) == ["authorized_users.1"]
     assert InstanceAccess.objects.filter(instance=cast.instance).count() == 2
+
+
+def test_whoever_has_access_already_may_stay(call, cast):
+    InstanceAccess.objects.create(user=cast.charlie, instance=cast.instance, permission="readonly")
+    read = shown(call("GET", "/instance/acme-main", cast.alice_key))
+    assert shown(call("PUT", "/instance/acme-main", cast.alice_key, read)) == read
 
 
 def test_a_user_listed_twice_is_refused(call, cast):

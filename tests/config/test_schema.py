@@ -65,7 +65,10 @@ def test_either_way_to_send_a_key_will_do(schema):
 
 def test_request_bodies_take_no_other_names_than_these(schema):
     bodies = [
-        component for name, component in schema["components"]["schemas"].items() if name.endswith("Request")
+        schema["components"]["schemas"][name.rpartition("/")[2]]
+        for _, _, operation in operations(schema)
+        if "requestBody" in operation
+        for name in [operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]]
     ]
     assert len(bodies) > 8
     for component in bodies:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from apps.accounts.audit import Actor, audit_record
 from apps.accounts.changes import ALL, change_publish
@@ -35,10 +36,8 @@ def webhook_secret_mask(row: Instance) -> str:
     """ "" when there is none."""
     if not row.webhook_secret_encrypted:
         return ""
-    try:
-        return mask(decrypt(row.webhook_secret_encrypted))
-    except SecretUnreadable:
-        return "…"
+    secret = _webhook_secret_of(row)
+    return "…" if secret is None else mask(secret)
 
 
 def authorized_users_of(row: Instance) -> dict[str, str]:
@@ -131,10 +130,9 @@ def instance_update(
     before = instance_snapshot(row)
     _fields_set(row, fields or {})
     made = webhook_secret_make() if webhook_secret is NEW_SECRET else ""
-    if made or isinstance(webhook_secret, str):
-        row.webhook_secret_encrypted = encrypt(made or str(webhook_secret))
+    replaced = _webhook_secret_set(row, made or (webhook_secret if isinstance(webhook_secret, str) else ""))
     touched = set() if authorized_users is None else _authorized_users_set(row, authorized_users)
-    after = instance_snapshot(row)
+    after = instance_snapshot(row) | replaced
     if after != before:
         row.save()
         audit_record(
@@ -199,6 +197,21 @@ def _fields_set(row: Instance, fields: Mapping[str, Any]) -> None:
             setattr(row, name, base_urls_clean(fields[name]) if name == "base_urls" else fields[name])
 
 
+def _webhook_secret_set(row: Instance, secret: str) -> dict[str, str]:
+    """What to note of it: two secrets may look alike behind their masks."""
+    if not secret or secret == _webhook_secret_of(row):
+        return {}
+    row.webhook_secret_encrypted = encrypt(secret)
+    return {"webhook_secret_replaced_at": timezone.now().isoformat()}
+
+
+def _webhook_secret_of(row: Instance) -> str | None:
+    try:
+        return decrypt(row.webhook_secret_encrypted)
+    except SecretUnreadable:
+        return None
+
+
 def base_urls_clean(base_urls: Mapping[str, str]) -> dict[str, str]:
     """Raises InvalidRequest."""
     cleaned, faults = {}, {}
@@ -214,15 +227,15 @@ def base_urls_clean(base_urls: Mapping[str, str]) -> dict[str, str]:
 
 def _authorized_users_set(row: Instance, wanted: Mapping[str, str]) -> set[str]:
     """Make the accesses these; the ids of the users whose access changed."""
+    current = authorized_users_of(row)
     known = set(User.objects.filter(org_id=row.org_id, pk__in=list(wanted)).values_list("pk", flat=True))
     faults = {
         f"authorized_users.{index}": f"There is no user {user_id!r} in the organization {row.org_id!r}."
         for index, user_id in enumerate(wanted)
-        if user_id not in known
+        if user_id not in known and user_id not in current
     }
     if faults:
         raise InvalidRequest.for_fields(faults)
-    current = authorized_users_of(row)
     touched = {user_id for user_id in {**current, **wanted} if current.get(user_id) != wanted.get(user_id)}
     InstanceAccess.objects.filter(instance=row, user_id__in=touched).delete()
     InstanceAccess.objects.bulk_create(

@@ -108,6 +108,7 @@ class _InstanceFields(InputSerializer):
     webhook_secret = TextField(
         required=False,
         allow_null=True,
+        allow_blank=True,  # as an instance without one reads
         max_length=200,
         trim_whitespace=False,
         help_text="`whsec_` and base64; null or left out at creation: one is made and shown once.",

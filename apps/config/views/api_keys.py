@@ -1,3 +1,5 @@
+"""API keys: shown once, then only their hint."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Is the config service up?"""
+
 from __future__ import annotations
 
 from typing import Any

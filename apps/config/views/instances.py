@@ -1,3 +1,5 @@
+"""Instances: made by their organization, or by a superadmin for any."""
+
 from __future__ import annotations
 
 from rest_framework.request import Request

@@ -1,3 +1,5 @@
+"""Model configs: read by everybody, written by superadmins, since a mapping decides where keys are sent."""
+
 from __future__ import annotations
 
 from django.db.models import QuerySet

@@ -1,3 +1,5 @@
+"""Projects: parts of an instance with keys of their own."""
+
 from __future__ import annotations
 
 from rest_framework.request import Request

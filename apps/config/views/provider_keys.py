@@ -1,3 +1,5 @@
+"""Provider keys: stored, replaced, deleted, and never shown."""
+
 from __future__ import annotations
 
 from drf_spectacular.utils import inline_serializer

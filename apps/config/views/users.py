@@ -1,3 +1,5 @@
+"""Users: managed by the admins of their organization."""
+
 from __future__ import annotations
 
 from typing import Any
