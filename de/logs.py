@@ -54,5 +54,7 @@ def configure(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Clients' mistakes are answered, not logged: a busy public address would write of nothing else.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     for noisy in ("uvicorn.access", "uvicorn.error", "httpx", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -31,7 +31,7 @@ def free_port() -> int:
 class Platform:
     """A running platform. The client sends no key; say who asks with `auth(key)`."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     data_dir: Path
     base_url: str
     credentials: dict[str, str]
@@ -101,30 +101,26 @@ def start_platform(data_dir: Path, **environment: str) -> Platform:
         "DE_SHUTDOWN_GRACE_S": "2",
         **environment,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "de.supervisor"],
-        cwd=BASE_DIR,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    seen: list[str] = []
-    for line in process.stdout:
-        seen.append(line)
-        if line.startswith("Test key:"):
-            credentials = json.loads((data_dir / "credentials.json").read_text())
-            return Platform(process, data_dir, f"http://127.0.0.1:{port}", credentials)
-    raise AssertionError("The platform did not start:\n" + "".join(seen))
+    # To a file, not a pipe: a pipe nobody reads would fill up and stop whoever logs next.
+    output = data_dir.with_name(f"{data_dir.name}.{secrets.token_hex(4)}.log")
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "de.supervisor"],
+            cwd=BASE_DIR,
+            env=variables,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    wait_until(lambda: process.poll() is not None or "\nTest key:" in output.read_text(), within_s=60)
+    assert process.poll() is None, "The platform did not start:\n" + output.read_text()
+    credentials = json.loads((data_dir / "credentials.json").read_text())
+    return Platform(process, data_dir, f"http://127.0.0.1:{port}", credentials)
 
 
-def stop_platform(platform: Platform, number: int = signal.SIGTERM) -> str:
-    """What it printed on the way out."""
+def stop_platform(platform: Platform, number: int = signal.SIGTERM) -> None:
     platform.process.send_signal(number)
-    output, _ = platform.process.communicate(timeout=60)
-    return output
+    platform.process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_stopping_ends_everything_that_was_started(own_platform: Platform, numbe
 def test_killing_the_supervisor_outright_leaves_no_orphan(own_platform: Platform):
     pids = children_of(own_platform)
     own_platform.process.kill()
-    own_platform.process.communicate()
+    own_platform.process.wait()
     wait_until(lambda: not any(map(is_alive, pids.values())), within_s=20)
 
 
