@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -86,7 +87,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         return
     match = _lean_match(path)
     if match is not None:
-        await lean_handle(scope, receive, send_with_headers, match)
+        await lean_handle(scope, receive, send, match, extra=extra)
     elif is_api:
         await _to_django(scope, receive, send_with_headers)
     else:
@@ -102,6 +103,7 @@ def _path(host: str, path: str) -> str:
     return path
 
 
+@lru_cache(maxsize=1024)
 def _lean_match(path: str) -> ResolverMatch | None:
     try:
         match = get_resolver().resolve(path)

@@ -8,9 +8,10 @@ ORM connection (so there is none to close), use no session, and turn their own f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from django.conf import settings
@@ -86,8 +87,14 @@ class ClientWatch:
 
 
 async def lean_handle(
-    scope: MutableMapping[str, Any], receive: Receive, send: Send, match: ResolverMatch
+    scope: MutableMapping[str, Any],
+    receive: Receive,
+    send: Send,
+    match: ResolverMatch,
+    *,
+    extra: list[tuple[bytes, bytes]],
 ) -> None:
+    """extra: headers for every answer, put in here since wrapping `send` would cost each streamed piece a call."""
     watch = ClientWatch(receive)
     scope["de.watch_client"] = watch.start
     try:
@@ -97,13 +104,14 @@ async def lean_handle(
         response = await match.func(request, *match.args, **match.kwargs)
         if isinstance(response, EventStreamResponse):
             watch.start()
-            await _stream_send(response, send, watch)
+            await _stream_send(response, send, watch, extra=extra)
         else:
-            await response_send(response, send, is_head=scope["method"] == "HEAD")
+            await response_send(response, send, is_head=scope["method"] == "HEAD", extra=extra)
     except ClientGone:
         pass
     except PayloadTooLarge as exc:
-        await response_send(error_response(exc, request_id=scope["de.request_id"]), send, is_head=False)
+        refusal = error_response(exc, request_id=scope["de.request_id"])
+        await response_send(refusal, send, is_head=False, extra=extra)
     except asyncio.CancelledError:
         if not watch.absorb():
             raise
@@ -135,21 +143,28 @@ async def body_read(scope: MutableMapping[str, Any], receive: Receive, *, limit:
     return b"".join(parts)
 
 
-async def response_send(response: HttpResponse, send: Send, *, is_head: bool) -> None:
+async def response_send(
+    response: HttpResponse, send: Send, *, is_head: bool, extra: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
     body = response.content
     headers = _head(response)
+    headers.extend(extra)
     headers.append((b"content-length", str(len(body)).encode("ascii")))
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if is_head else body})
 
 
-async def _stream_send(response: EventStreamResponse, send: Send, watch: ClientWatch) -> None:
-    await send({"type": "http.response.start", "status": response.status_code, "headers": _head(response)})
+async def _stream_send(
+    response: EventStreamResponse, send: Send, watch: ClientWatch, *, extra: list[tuple[bytes, bytes]]
+) -> None:
+    headers = _head(response) + extra
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     pulse = _Pulse(send)
     try:
-        async for data in response:
-            pulse.last = time.monotonic()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        async with contextlib.aclosing(response.events) as events:
+            async for data in events:
+                pulse.last = time.monotonic()
+                await send({"type": "http.response.body", "body": data, "more_body": True})
     except asyncio.CancelledError:
         if not watch.is_ending or watch.is_gone:
             raise

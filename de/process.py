@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -29,6 +30,9 @@ async def lifespan(
     except Exception as exc:
         await send({"type": "lifespan.startup.failed", "message": f"{type(exc).__name__}: {exc}"})
         raise
+    # All that start-up made lives as long as the process: keep the collector from walking it again and again.
+    gc.collect()
+    gc.freeze()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     watcher.stop()

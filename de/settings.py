@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from celery.schedules import crontab
 from cryptography.fernet import Fernet
 
 from de import env, logs
@@ -244,7 +243,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DE_DATA_DIR / "celerybeat")
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {
-    "sessions-clear": {"task": "accounts.sessions_clear", "schedule": crontab(hour="3", minute="0")},
+    "sessions-clear": {"task": "accounts.sessions_clear", "schedule": 86_400.0},
 }
 
 # --- Logs ---------------------------------------------------------------------------------------------------

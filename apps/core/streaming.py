@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -27,17 +27,17 @@ class EventStreamResponse(StreamingHttpResponse):
     last_words: what to send when the server has to end the stream itself (it is shutting down).
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], *, last_words: bytes) -> None:
+    def __init__(self, events: Events, *, last_words: bytes) -> None:
         super().__init__(events, content_type="text/event-stream; charset=utf-8")
-        self._events = events
+        self.events = events
         self.last_words = last_words
         self.headers["Cache-Control"] = "no-cache"
         # nginx would otherwise gather events until its buffer is full.
         self.headers["X-Accel-Buffering"] = "no"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with contextlib.aclosing(self._events):
-            async for event in self._events:
+        async with contextlib.aclosing(self.events):
+            async for event in self.events:
                 yield event
 
 
@@ -49,7 +49,7 @@ def client_watch(request: HttpRequest) -> None:
         start()
 
 
-async def first_of(events: AsyncGenerator[bytes, None], *, within_s: float) -> AsyncGenerator[bytes, None]:
+async def first_of(events: AsyncGenerator[bytes, None], *, within_s: float) -> Events:
     """The same events, once the first is there or `within_s` have passed.
 
     Awaiting the first means a refusal keeps its real status; after `within_s` the stream begins anyway, so that
@@ -64,21 +64,39 @@ async def first_of(events: AsyncGenerator[bytes, None], *, within_s: float) -> A
         raise
     if first.done():
         first.result()  # raises what the first step raised
-    return _from_first(first, events)
+    return Events(first, events)
 
 
-async def _from_first(
-    first: asyncio.Future[bytes | None], events: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(events):
+class Events:
+    """An async iterator with its first element on the way. Not a generator: it adds nothing to the elements after."""
+
+    def __init__(self, first: asyncio.Future[bytes | None], rest: AsyncGenerator[bytes, None]) -> None:
+        self._first: asyncio.Future[bytes | None] | None = first
+        self._rest = rest
+
+    def __aiter__(self) -> Events:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        if self._first is None:
+            return self._rest.__anext__()
+        return self._take_first()
+
+    async def _take_first(self) -> bytes:
+        assert self._first is not None
         try:
-            event = await first
+            event = await self._first
         except asyncio.CancelledError:
-            first.cancel()
-            await asyncio.wait({first})
+            await self.aclose()
             raise
+        self._first = None
         if event is None:
-            return
-        yield event
-        async for event in events:
-            yield event
+            raise StopAsyncIteration
+        return event
+
+    async def aclose(self) -> None:
+        """Closes the source, wherever it stands."""
+        if self._first is not None and not self._first.done():
+            self._first.cancel()
+            await asyncio.wait({self._first})
+        await self._rest.aclose()

@@ -93,17 +93,33 @@ class ProviderClient:
         provider's own end. Closing the generator closes the provider's connection.
         """
         wire = adapter.build_text_request(spec, request, stream=True)
+        decoder = stream_decoder(adapter, spec)
+        parser = adapter.text_stream_parser(spec)
         clock = StreamClock(spec)
-        with map_errors(spec):
-            async with asyncio.timeout_at(clock.deadline()):
+        with map_errors(spec), clock:
+            with clock.waiting():
                 response = await self._send(spec, wire)
             async with contextlib.aclosing(response):
                 if not 200 <= response.status_code < 300:
-                    async with asyncio.timeout_at(clock.deadline()):
+                    with clock.waiting():
                         body = await _read(spec, response, MAX_ERROR_BYTES)
                     raise adapter.parse_error(spec, response.status_code, response.headers, body)
-                async for chunks in _parsed(spec, adapter, response, clock):
-                    yield chunks
+                pieces = _raw(response)
+                is_over = False
+                while not is_over:
+                    with clock.waiting():
+                        data = await anext(pieces, None)
+                    chunks, failure = _feed(spec, decoder, parser, data)
+                    if chunks:
+                        clock.note(chunks)
+                        yield chunks
+                    if failure is not None:
+                        raise failure
+                    is_over = data is None or parser.is_complete
+        if not parser.is_complete:
+            raise ProviderError(
+                f"{spec.provider} ended its stream in the middle of an answer.", provider=spec.provider
+            )
 
     async def _send(self, spec: ModelSpec, request: httpx.Request) -> httpx.Response:
         # Only connecting is bounded here; reading has the clocks of `text` and `text_stream`.
@@ -118,63 +134,94 @@ class ProviderClient:
 
 
 class StreamClock:
-    """When to give up on a stream: on its first content, between events after that, and on the whole."""
+    """When to give up on a stream: on its first content, between events after that, and on the whole.
+
+    One timer a stream that looks at the time of the last event when it goes off, rather than one set and taken back
+    for every read. While the consumer has the turn (`waiting` is not entered) no clock of the provider's runs out.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._idle_s = spec.timeouts.idle_s
-        start = self._now()
+        start = self._loop.time()
         self._total_at = start + spec.timeouts.total_s
-        self._first_at = start + spec.timeouts.first_token_s
-        self.has_begun = False
+        self._deadline = start + spec.timeouts.first_token_s
+        self._has_begun = False
+        self._reader: asyncio.Task[Any] | None = None
+        self._has_fired = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    def deadline(self) -> float:
-        """Loop time by which the next read must have come back."""
-        limit = self._now() + self._idle_s if self.has_begun else self._first_at
-        return limit if limit < self._total_at else self._total_at
+    def __enter__(self) -> None:
+        self._arm()
 
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
-async def _parsed(
-    spec: ModelSpec, adapter: TextAdapter, response: httpx.Response, clock: StreamClock
-) -> AsyncGenerator[list[TextChunk], None]:
-    decoder = stream_decoder(adapter, spec)
-    parser = adapter.text_stream_parser(spec)
-    pieces = _raw(response)
-    while True:
-        async with asyncio.timeout_at(clock.deadline()):
-            data = await anext(pieces, None)
-        try:
-            events = decoder.feed(data) if data is not None else decoder.flush()
-        except ValueError as exc:
-            raise ProviderError(
-                f"{spec.provider} sent an unreadable stream: {exc}", provider=spec.provider
-            ) from exc
-        chunks, failure = _feed(parser, events)
-        if chunks:
-            clock.has_begun = clock.has_begun or any(chunk.has_content for chunk in chunks)
-            yield chunks
-        if failure is not None:
-            raise failure
-        if data is None or parser.is_complete:
-            break
-    if not parser.is_complete:
-        raise ProviderError(
-            f"{spec.provider} ended its stream in the middle of an answer.", provider=spec.provider
-        )
+    def note(self, chunks: list[TextChunk]) -> None:
+        """Something came."""
+        if self._has_begun:
+            self._deadline = self._loop.time() + self._idle_s
+        elif any(chunk.has_content for chunk in chunks):
+            self._has_begun = True
+            self._deadline = self._loop.time() + self._idle_s
+            # The only time it may move nearer: from here on the timer just finds that it has moved away.
+            self.__exit__()
+            self._arm()
+
+    def waiting(self) -> StreamClock._Waiting:
+        """Around each wait for the provider. Raises TimeoutError inside when a clock runs out."""
+        return self._Waiting(self)
+
+    class _Waiting:
+        __slots__ = ("_clock",)
+
+        def __init__(self, clock: StreamClock) -> None:
+            self._clock = clock
+
+        def __enter__(self) -> None:
+            self._clock._reader = asyncio.current_task()
+
+        def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+            clock = self._clock
+            reader, clock._reader = clock._reader, None
+            if clock._has_fired and reader is not None:
+                clock._has_fired = False
+                # The cancellation was ours alone: make of it the time-out it stands for.
+                if reader.uncancel() == 0 and kind is asyncio.CancelledError:
+                    raise TimeoutError
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_at(min(self._deadline, self._total_at), self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if now < min(self._deadline, self._total_at):
+            self._arm()  # something came meanwhile
+        elif self._reader is None:
+            self._timer = self._loop.call_later(0.05, self._look)  # the consumer is slow, not the provider
+        else:
+            self._has_fired = True
+            self._reader.cancel()
 
 
 def _feed(
-    parser: TextStreamParser, events: list[ServerSentEvent]
+    spec: ModelSpec, decoder: StreamDecoder, parser: TextStreamParser, data: bytes | None
 ) -> tuple[list[TextChunk], GatewayError | None]:
-    """What the events say, and the failure one of them is: words that came before it in the same packet still count."""
+    """What one network read says (None: the end), and the failure it ends in: words that came before the failure in
+    the same packet still count."""
     chunks: list[TextChunk] = []
-    for event in events:
-        try:
+    try:
+        for event in decoder.feed(data) if data is not None else decoder.flush():
             chunk = parser.feed(event)
-        except GatewayError as exc:
-            return chunks, exc
-        if chunk is not None:
-            chunks.append(chunk)
+            if chunk is not None:
+                chunks.append(chunk)
+    except GatewayError as exc:
+        return chunks, exc
+    except ValueError as exc:
+        failure = ProviderError(f"{spec.provider} sent an unreadable stream: {exc}", provider=spec.provider)
+        failure.__cause__ = exc
+        return chunks, failure
     return chunks, None
 
 

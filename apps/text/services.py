@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,7 @@ from apps.providers.types import (
 from apps.text.inputs import TextInput
 from apps.text.json_answers import JsonFault, answer_parse, request_for_json, request_for_repair
 from apps.usage.costs import Cost, cost_of
+from apps.usage.ledger import LedgerRow
 from apps.usage.limits import Grant
 from apps.usage.models import LedgerEntry
 from apps.usage.provider_state import provider_failed, provider_succeeded
@@ -160,7 +162,7 @@ class _Attempt:
             provider_succeeded(spec.provider)
         elif isinstance(failure, ProviderError):
             provider_failed(spec.provider, failure.code)
-        await runtime().ledger.record(self._entry(status, failure, usage, cost, is_estimated=is_estimated))
+        await runtime().ledger.record(self._row(status, failure, usage, cost, is_estimated=is_estimated))
         return usage, cost
 
     def _charged(self, status: LedgerEntry.Status, failure: GatewayError | None) -> tuple[Usage | None, bool]:
@@ -176,7 +178,7 @@ class _Attempt:
             return None, False
         return Usage(input_tokens=input_tokens_guess(self.request), output_tokens=output_guess), True
 
-    def _entry(
+    def _row(
         self,
         status: LedgerEntry.Status,
         failure: GatewayError | None,
@@ -184,10 +186,11 @@ class _Attempt:
         cost: Cost,
         *,
         is_estimated: bool,
-    ) -> LedgerEntry:
+    ) -> LedgerRow:
         route, caller = self.call.route, self.call.caller
         now = time.monotonic()
-        return LedgerEntry(
+        return LedgerRow(
+            created_at=datetime.now(UTC),
             request_id=self.call.request_id,
             attempt=self.number,
             instance_id=route.instance.instance_id,
