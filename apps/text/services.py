@@ -162,7 +162,8 @@ class _Attempt:
             provider_succeeded(spec.provider)
         elif isinstance(failure, ProviderError):
             provider_failed(spec.provider, failure.code)
-        await runtime().ledger.record(self._row(status, failure, usage, cost, is_estimated=is_estimated))
+        row = self._row(status, failure, usage, cost, is_estimated=is_estimated)
+        await runtime().ledger.put(row)
         return usage, cost
 
     def _charged(self, status: LedgerEntry.Status, failure: GatewayError | None) -> tuple[Usage | None, bool]:

@@ -12,7 +12,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -64,7 +64,16 @@ class LedgerRow(msgspec.Struct, kw_only=True):
     is_estimated: bool = False
 
 
-_Item = tuple[LedgerRow, Callable[[], None]]
+class _Item:
+    """A row on its way, and who waits for it."""
+
+    __slots__ = ("future", "loop", "queued_at", "row")
+
+    def __init__(self, row: LedgerRow, loop: asyncio.AbstractEventLoop) -> None:
+        self.row = row
+        self.loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.queued_at = time.monotonic()
 
 
 class Ledger:
@@ -86,34 +95,14 @@ class Ledger:
             self._thread = None
 
     def put(self, row: LedgerRow) -> asyncio.Future[None]:
-        """Queue a row at once; the future is done when it is committed. The row is written even if nobody waits."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        """Queue a row at once; the future is done when it is committed. The row is written even if nobody waits.
 
-        def resolve() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def wake() -> None:
-            try:
-                loop.call_soon_threadsafe(resolve)
-            except RuntimeError:
-                pass  # the loop has closed: the process is on its way out, and the row is safe
-
-        self._items.put((row, wake))
-        return future
-
-    async def record(self, row: LedgerRow) -> None:
-        """Return when the row is committed. Raises ServiceUnavailable when the database refuses for HOLD_S; the row
-        stays queued and is written as soon as the database is back."""
-        future = self.put(row)
-        try:
-            async with asyncio.timeout(HOLD_S):
-                await asyncio.shield(future)
-        except TimeoutError as exc:
-            raise ServiceUnavailable(
-                "The ledger can't be written right now; nothing is answered unrecorded."
-            ) from exc
+        The future raises ServiceUnavailable when the database has refused for HOLD_S; the row stays queued and is
+        written as soon as the database is back.
+        """
+        item = _Item(row, asyncio.get_running_loop())
+        self._items.put(item)
+        return item.future
 
     def _run(self) -> None:
         stopping = False
@@ -139,19 +128,42 @@ class Ledger:
         failing = False
         while True:
             try:
-                rows_insert([row for row, _ in batch])
+                rows_insert([item.row for item in batch])
                 break
             except DatabaseError as exc:
                 if not failing:
                     log.error("ledger_write_failed", rows=len(batch), error=str(exc))
                 failing = True
                 connection.close()
-                if give_up_at is not None and time.monotonic() > give_up_at:
-                    log.critical("ledger_rows_lost", requests=[row.request_id for row, _ in batch])
+                now = time.monotonic()
+                _wake([item for item in batch if now - item.queued_at > HOLD_S], is_written=False)
+                if give_up_at is not None and now > give_up_at:
+                    log.critical("ledger_rows_lost", requests=[item.row.request_id for item in batch])
                     return
                 time.sleep(RETRY_PAUSE_S)
-        for _, wake in batch:
-            wake()
+        _wake(batch, is_written=True)
+
+
+def _wake(items: list[_Item], *, is_written: bool) -> None:
+    """Tell those who wait, with one call into their event loop (there is one, but in tests)."""
+    for loop in {item.loop for item in items}:
+        futures = [item.future for item in items if item.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_settle, futures, is_written)
+        except RuntimeError:
+            pass  # the loop has closed: the process is on its way out, and what is written is safe
+
+
+def _settle(futures: list[asyncio.Future[None]], is_written: bool) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if is_written:
+            future.set_result(None)
+        else:
+            future.set_exception(
+                ServiceUnavailable("The ledger can't be written right now; nothing is answered unrecorded.")
+            )
 
 
 def rows_insert(rows: Sequence[LedgerRow]) -> None:
