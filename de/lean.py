@@ -20,7 +20,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
 
-from apps.core.errors import PayloadTooLarge
+from apps.core.errors import PayloadTooLarge, ServiceUnavailable
 from apps.core.lean import error_response
 from apps.core.streaming import KEEPALIVE, EventStreamResponse
 
@@ -169,7 +169,10 @@ async def _stream_send(
         if not watch.is_ending or watch.is_gone:
             raise
         watch.absorb()
-        await send({"type": "http.response.body", "body": response.last_words, "more_body": True})
+        last = response.last_event(ServiceUnavailable("The server is shutting down; send the request again."))
+        await send({"type": "http.response.body", "body": last, "more_body": True})
+    except Exception as exc:  # the status line is out: a failure can only be told in the stream
+        await send({"type": "http.response.body", "body": response.last_event(exc), "more_body": True})
     finally:
         pulse.stop()
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -25,6 +25,7 @@ def last_used_flush(*, force: bool = False) -> None:
     if not _pending or not (force or time.monotonic() - _last_flush > FLUSH_INTERVAL_S):
         return
     _last_flush = time.monotonic()
-    while _pending:
-        key_id, used_at = _pending.popitem()
-        ApiKey.objects.filter(key_id=key_id).update(last_used_at=datetime.fromtimestamp(used_at, UTC))
+    # Taken one by one: the event loop's thread goes on adding meanwhile.
+    taken = [_pending.popitem() for _ in range(len(_pending))]
+    rows = [ApiKey(key_id=key_id, last_used_at=datetime.fromtimestamp(at, UTC)) for key_id, at in taken]
+    ApiKey.objects.bulk_update(rows, ["last_used_at"], batch_size=500)

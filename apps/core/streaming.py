@@ -8,7 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
+import structlog
 from django.http import HttpRequest, StreamingHttpResponse
+
+from apps.core.errors import GatewayError, InternalError
+
+log = structlog.get_logger(__name__)
 
 # Decimals (money) go out as plain JSON numbers.
 json_encode: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
@@ -24,21 +29,32 @@ def sse(event: str, data: Any) -> bytes:
 class EventStreamResponse(StreamingHttpResponse):
     """Server-sent events that close their source the moment the client leaves.
 
-    last_words: what to send when the server has to end the stream itself (it is shutting down).
+    describe: a failure in mid-stream as the stream's last event.
     """
 
-    def __init__(self, events: Events, *, last_words: bytes) -> None:
+    def __init__(self, events: Events, *, describe: Callable[[GatewayError], bytes]) -> None:
         super().__init__(events, content_type="text/event-stream; charset=utf-8")
         self.events = events
-        self.last_words = last_words
+        self._describe = describe
         self.headers["Cache-Control"] = "no-cache"
         # nginx would otherwise gather events until its buffer is full.
         self.headers["X-Accel-Buffering"] = "no"
 
+    def last_event(self, exc: Exception) -> bytes:
+        """What to say when the source fails. A bug is logged and told apart no further."""
+        if isinstance(exc, GatewayError):
+            return self._describe(exc)
+        log.error("stream_failed", exc_info=exc)
+        return self._describe(InternalError())
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """For Django's own handler; the lean one reads `events` itself."""
         async with contextlib.aclosing(self.events):
-            async for event in self.events:
-                yield event
+            try:
+                async for event in self.events:
+                    yield event
+            except Exception as exc:
+                yield self.last_event(exc)
 
 
 def client_watch(request: HttpRequest) -> None:

@@ -210,6 +210,9 @@ class OpenAIStream:
         answer = wire.answer_of(_ANSWER, data, self._spec)
         if answer.error or event.event == "error":
             raise fault(self._spec, faults.error_object(data.encode()))
+        if self._model is not None and (text := _text_alone(answer)):
+            self._has_text = True
+            return TextChunk(text=text)
         usage = None
         if answer.usage is not None:
             usage = self._usage = _usage(answer.usage)
@@ -269,6 +272,25 @@ class OpenAIStream:
         if self._is_refused:
             raise _refused(self._spec, self._refusal, self._usage)
         return None if finish is None else TextChunk(finish_reason=finish)
+
+
+def _text_alone(answer: _Answer) -> str | None:
+    """The text of an event that holds nothing else, as nearly every event does."""
+    if answer.usage is not None or not answer.choices or len(answer.choices) != 1:
+        return None
+    choice = answer.choices[0]
+    delta = choice.delta
+    if (
+        delta is None
+        or choice.finish_reason is not None
+        or choice.index
+        or delta.tool_calls is not None
+        or delta.refusal is not None
+        or delta.reasoning is not None
+        or delta.reasoning_content is not None
+    ):
+        return None
+    return delta.content
 
 
 # --- failures -----------------------------------------------------------------------------------------------

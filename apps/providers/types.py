@@ -2,7 +2,8 @@
 
 They carry tool calls, pictures, structured output and reasoning, so that any maker's API can be served
 over any other maker's model. msgspec structs: a frozen one costs a fifth of a frozen dataclass to make,
-and one is made per streamed piece.
+and one is made per streamed piece. gc=False on those: they can't be part of a cycle, so the collector need
+not follow them.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
 # --- the answer ---------------------------------------------------------------------------------------------
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one call. Totals include their parts, whatever the maker's own habit:
 
     input_tokens includes cached_input_tokens and cache_write_tokens; output_tokens includes reasoning_tokens.
@@ -167,7 +168,7 @@ class TextResult(msgspec.Struct, frozen=True, kw_only=True):
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A piece of a tool call. index: its place among this answer's calls, from 0; id and name come with the first."""
 
     index: int
@@ -177,7 +178,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
 
 
-class TextChunk(msgspec.Struct, frozen=True, kw_only=True):
+class TextChunk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One piece of a streamed answer; every field is only what is new.
 
     usage replaces what earlier chunks said (providers send running totals).
@@ -238,7 +239,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         return f"ModelSpec({self.model_id!r}, provider={self.provider!r}, base_url={self.base_url!r})"
 
 
-class ServerSentEvent(msgspec.Struct, frozen=True):
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """event: its name, "message" when unnamed; data: the data lines joined by newlines."""
 
     event: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -64,6 +64,10 @@ class TextOutcome(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
 
 
+# What makes bytes for the client of pieces of an answer (maybe none), and of its outcome.
+Renderer = Callable[[list[TextChunk] | TextOutcome], bytes]
+
+
 class TextCall:
     """One client request on its way: who asks, what, and by which route."""
 
@@ -73,7 +77,6 @@ class TextCall:
         self.given = given
         self.request_id = request_id
         self.grant: Grant | None = None
-        self.is_answering = False  # the status line is out: a failure can no longer change it
 
     @property
     def headers(self) -> dict[str, str]:
@@ -138,12 +141,11 @@ class _Attempt:
         """Keep what a streamed piece says about the cost of it all."""
         if chunk.usage is not None:
             self.usage = chunk.usage
-        if chunk.has_content:
-            if self.first_token_at is None:
-                self.first_token_at = time.monotonic()
-            self.said_characters += len(chunk.text) + len(chunk.reasoning)
-            for delta in chunk.tool_calls:
-                self.said_characters += len(delta.arguments)
+        if self.first_token_at is None and chunk.has_content:
+            self.first_token_at = time.monotonic()
+        self.said_characters += len(chunk.text) + len(chunk.reasoning)
+        for delta in chunk.tool_calls:
+            self.said_characters += len(delta.arguments)
 
     async def close(
         self, status: LedgerEntry.Status, *, failure: GatewayError | None = None
@@ -294,18 +296,19 @@ def _outcome(
 # --- streamed answers ----------------------------------------------------------------------------------------
 
 
-async def text_stream(call: TextCall) -> AsyncGenerator[list[TextChunk] | TextOutcome, None]:
-    """The pieces of an answer as they come, those of one network read together, and the outcome last.
+async def text_stream(call: TextCall, *, render: Renderer) -> AsyncGenerator[bytes, None]:
+    """An answer as it comes, in the words of `render`: given the pieces of one network read, and last the outcome.
 
-    The row is committed before the outcome is handed over. Closing the generator, or cancelling the task that runs it,
-    closes the provider's connection; what was used by then is charged.
+    The row is committed before the outcome is rendered. Closing the generator, or cancelling the task that runs it,
+    closes the provider's connection; what was used by then is charged. Rendering happens in here, rather than in a
+    generator around this one, since every layer is paid for once per piece.
     """
     request, spec = call.given.request, call.route.spec
     adapter = text_adapter(spec.adapter)
     if adapter.stream_format(spec) is None:
         outcome = await text_generate(call)
-        yield [TextChunk(text=outcome.text, finish_reason=outcome.finish_reason, usage=outcome.usage)]
-        yield outcome
+        yield render([TextChunk(text=outcome.text)])
+        yield render(outcome)
         return
     attempt = _Attempt(call, request, is_stream=True)
     await attempt.open()
@@ -319,7 +322,8 @@ async def text_stream(call: TextCall) -> AsyncGenerator[list[TextChunk] | TextOu
                     said.append(chunk.text)
                     finish_reason = chunk.finish_reason or finish_reason
                     model = chunk.model or model
-                yield chunks
+                if data := render(chunks):
+                    yield data
     except GatewayError as exc:
         await attempt.close(LedgerEntry.Status.FAILED, failure=exc)
         raise
@@ -331,14 +335,16 @@ async def text_stream(call: TextCall) -> AsyncGenerator[list[TextChunk] | TextOu
         raise
     elapsed_ms = _milliseconds(time.monotonic() - attempt.started)
     usage, cost = await attempt.close(LedgerEntry.Status.SUCCEEDED)
-    yield TextOutcome(
-        route=call.route,
-        text="".join(said),
-        usage=usage,
-        cost_usd=cost.cost_usd,
-        generation_time_ms=elapsed_ms,
-        finish_reason=finish_reason,
-        model=model,
+    yield render(
+        TextOutcome(
+            route=call.route,
+            text="".join(said),
+            usage=usage,
+            cost_usd=cost.cost_usd,
+            generation_time_ms=elapsed_ms,
+            finish_reason=finish_reason,
+            model=model,
+        )
     )
 
 

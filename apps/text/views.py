@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +11,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.accounts.authentication import authenticate_async
-from apps.core.errors import GatewayError, InternalError, ServiceUnavailable, error_body
+from apps.core.errors import GatewayError, error_body
 from apps.core.jsonbody import json_object_read
-from apps.core.lean import error_response, json_response, lean_view, log
+from apps.core.lean import error_response, json_response, lean_view
 from apps.core.requests import request_id_of
 from apps.core.streaming import EventStreamResponse, client_watch, first_of, sse
 from apps.providers.types import TextChunk
@@ -81,39 +79,20 @@ def _with_stream(body: dict[str, Any]) -> dict[str, Any]:
 
 async def _stream_response(request: HttpRequest, call: TextCall) -> HttpResponseBase:
     client_watch(request)
+
+    def render(piece: list[TextChunk] | TextOutcome) -> bytes:
+        if isinstance(piece, TextOutcome):
+            return sse("done", _answer(call, piece))
+        return _delta(piece[0]) if len(piece) == 1 else b"".join(map(_delta, piece))
+
     try:
-        events = await first_of(_events(call), within_s=settings.DE_KEEPALIVE_S)
+        events = await first_of(services.text_stream(call, render=render), within_s=settings.DE_KEEPALIVE_S)
     except GatewayError as exc:
         return _failure(exc, call)
-    call.is_answering = True
-    last_words = ServiceUnavailable("The server is shutting down; send the request again.")
-    response = EventStreamResponse(events, last_words=_error_event(last_words, call))
+    response = EventStreamResponse(events, describe=lambda exc: _error_event(exc, call))
     for name, value in call.headers.items():
         response.headers[name] = value
     return response
-
-
-async def _events(call: TextCall) -> AsyncGenerator[bytes, None]:
-    """The answer as events. A failure before the answer has begun is raised, a later one is the last event."""
-    try:
-        async with contextlib.aclosing(services.text_stream(call)) as pieces:
-            async for piece in pieces:
-                data = (
-                    sse("done", _answer(call, piece))
-                    if isinstance(piece, TextOutcome)
-                    else b"".join(map(_delta, piece))
-                )
-                if data:
-                    yield data
-    except GatewayError as exc:
-        if not call.is_answering:
-            raise
-        yield _error_event(exc, call)
-    except Exception:
-        if not call.is_answering:
-            raise
-        log.exception("stream_failed", request_id=call.request_id)
-        yield _error_event(InternalError(), call)
 
 
 def _delta(chunk: TextChunk) -> bytes:
