@@ -31,6 +31,9 @@ class SSEDecoder:
         """
         if self._is_after_cr or b"\r" in chunk:
             chunk = self._with_line_feeds(chunk)
+        elif not self._pending and _is_one_line(chunk):
+            self._is_start = False
+            return [ServerSentEvent("message", chunk[6:-2].decode("utf-8", "replace"))]
         if not self._pending and chunk.endswith(b"\n\n"):
             return self._events(chunk)
         return self._events(self._whole_events(chunk))
@@ -84,6 +87,11 @@ class SSEDecoder:
             elif (event := _event(block)) is not None:
                 events.append(event)
         return events
+
+
+def _is_one_line(chunk: bytes) -> bool:
+    """Exactly one unnamed event of one line: what nearly every packet of a live stream is."""
+    return chunk.endswith(b"\n\n") and chunk.startswith(b"data: ") and chunk.find(b"\n") == len(chunk) - 2
 
 
 def _event(block: str) -> ServerSentEvent | None:

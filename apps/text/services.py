@@ -126,7 +126,10 @@ class _Attempt:
         self.is_stream = is_stream
         self.started = time.monotonic()
         self.first_token_at: float | None = None
-        self.said_characters = 0
+        self.said: list[str] = []
+        self.unseen_characters = 0  # reasoning and the arguments of tool calls
+        self.finish_reason = FinishReason.UNKNOWN
+        self.model = call.route.record.model
         self.usage: Usage | None = None
         self._is_closed = False
 
@@ -137,15 +140,26 @@ class _Attempt:
         )
         self.started = time.monotonic()
 
-    def note(self, chunk: TextChunk) -> None:
-        """Keep what a streamed piece says about the cost of it all."""
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-        if self.first_token_at is None and chunk.has_content:
+    def note(self, chunks: list[TextChunk]) -> None:
+        """Keep what streamed pieces say: the text, and the cost of it all."""
+        for chunk in chunks:
+            if chunk.text:
+                self.said.append(chunk.text)
+            if chunk.usage is not None:
+                self.usage = chunk.usage
+            if chunk.finish_reason is not None:
+                self.finish_reason = chunk.finish_reason
+            if chunk.model is not None:
+                self.model = chunk.model
+            if chunk.reasoning or chunk.tool_calls:
+                self.unseen_characters += len(chunk.reasoning)
+                self.unseen_characters += sum(len(delta.arguments) for delta in chunk.tool_calls)
+        if self.first_token_at is None and any(chunk.has_content for chunk in chunks):
             self.first_token_at = time.monotonic()
-        self.said_characters += len(chunk.text) + len(chunk.reasoning)
-        for delta in chunk.tool_calls:
-            self.said_characters += len(delta.arguments)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
 
     async def close(
         self, status: LedgerEntry.Status, *, failure: GatewayError | None = None
@@ -171,13 +185,14 @@ class _Attempt:
     def _charged(self, status: LedgerEntry.Status, failure: GatewayError | None) -> tuple[Usage | None, bool]:
         """(what is charged, whether we had to guess). None: it failed before anything was said, so it cost nothing."""
         reported = self.usage if self.usage is not None else getattr(failure, "usage", None)
-        output_guess = -(-self.said_characters // CHARACTERS_PER_TOKEN)
+        said = sum(map(len, self.said)) + self.unseen_characters
+        output_guess = -(-said // CHARACTERS_PER_TOKEN)
         if reported is not None:
             # Makers that report as they go send their final count last: short of the end, believe what we saw.
             if status is LedgerEntry.Status.SUCCEEDED or reported.output_tokens >= output_guess:
                 return reported, False
             return msgspec.structs.replace(reported, output_tokens=output_guess), True
-        if failure is not None and not self.said_characters:
+        if failure is not None and not said:
             return None, False
         return Usage(input_tokens=input_tokens_guess(self.request), output_tokens=output_guess), True
 
@@ -272,7 +287,7 @@ async def _ask(call: TextCall, request: TextRequest, *, number: int) -> tuple[Te
         await attempt.close(LedgerEntry.Status.FAILED, failure=GatewayError())
         raise
     attempt.usage = result.usage
-    attempt.said_characters = len(result.text)
+    attempt.said.append(result.text)
     elapsed_ms = _milliseconds(time.monotonic() - attempt.started)
     usage, cost = await attempt.close(LedgerEntry.Status.SUCCEEDED)
     return result, usage, cost, elapsed_ms
@@ -312,16 +327,10 @@ async def text_stream(call: TextCall, *, render: Renderer) -> AsyncGenerator[byt
         return
     attempt = _Attempt(call, request, is_stream=True)
     await attempt.open()
-    said: list[str] = []
-    finish_reason, model = FinishReason.UNKNOWN, call.route.record.model
     try:
         async with contextlib.aclosing(runtime().client.text_stream(spec, adapter, request)) as pieces:
             async for chunks in pieces:
-                for chunk in chunks:
-                    attempt.note(chunk)
-                    said.append(chunk.text)
-                    finish_reason = chunk.finish_reason or finish_reason
-                    model = chunk.model or model
+                attempt.note(chunks)
                 if data := render(chunks):
                     yield data
     except GatewayError as exc:
@@ -338,12 +347,12 @@ async def text_stream(call: TextCall, *, render: Renderer) -> AsyncGenerator[byt
     yield render(
         TextOutcome(
             route=call.route,
-            text="".join(said),
+            text=attempt.text,
             usage=usage,
             cost_usd=cost.cost_usd,
             generation_time_ms=elapsed_ms,
-            finish_reason=finish_reason,
-            model=model,
+            finish_reason=attempt.finish_reason,
+            model=attempt.model,
         )
     )
 
