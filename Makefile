@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo bench bench-peers lint types format check worker migrations install clean python-version
+.PHONY: help run test test-postgres demo bench bench-peers lint types format check worker migrations install clean python-version
 
 help:
 	@echo "make run    the whole platform on http://127.0.0.1:8000 (PORT=… to change)"
-	@echo "make test   all tests"
+	@echo "make test   all tests; test-postgres runs those that use the database on PostgreSQL"
 	@echo "make demo   one request to every service of a running platform"
 	@echo "make bench  the gateway's overhead, measured; bench-peers adds other gateways"
 	@echo "make check  lint, types and missing migrations"
@@ -44,6 +44,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-postgres: $(VENV)/.installed-dev
+	@scripts/with-postgres $(BIN)/python -m pytest tests/accounts tests/config tests/usage $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -53,7 +56,7 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 
 types: $(VENV)/.installed-dev
-	@$(BIN)/mypy apps de tests scripts
+	@$(BIN)/mypy apps de scripts
 
 migrations: $(VENV)/.installed-dev
 	@$(BIN)/python manage.py makemigrations --check --dry-run

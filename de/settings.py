@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptography.fernet import Fernet
 
@@ -138,15 +138,17 @@ def _database(url: str) -> dict[str, Any]:
             },
         }
     if parts.scheme in ("postgres", "postgresql"):
+        # As libpq reads them: ?host=/socket/folder, ?sslmode=require and the like.
+        options: dict[str, Any] = dict(parse_qsl(parts.query))
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": unquote(parts.path[1:]),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),
-            "HOST": unquote(parts.hostname or ""),
+            "HOST": options.pop("host", unquote(parts.hostname or "")),
             "PORT": str(parts.port or ""),
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
+            "OPTIONS": options | {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
         }
     raise env.BadSetting(
         "DATABASE_URL", parts.scheme, "sqlite:///path or postgresql://user:password@host/name"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from apps.accounts.changes import caches_clear
 from de.valkey import valkey_running
@@ -20,6 +21,15 @@ def _valkey() -> Iterator[None]:
     with valkey_running(settings.DE_DATA_DIR):
         yield
     shutil.rmtree(settings.DE_DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's, letting go of PostgreSQL's pooled connections before the test database is dropped."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper alone has it
 
 
 @pytest.fixture(autouse=True)

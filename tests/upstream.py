@@ -80,6 +80,7 @@ class Upstream:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # closed transports let go of their sockets a turn later
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -100,6 +101,7 @@ class Upstream:
         if leaving.done() and not working.done():
             exchange.closed_at = time.monotonic()
             working.cancel()
+            writer.transport.abort()  # what is still unsent has nobody to go to
             raise ConnectionResetError
         leaving.cancel()
         await working

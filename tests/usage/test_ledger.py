@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.accounts.changes import run_in_database_thread
 from apps.core.errors import ServiceUnavailable
 from apps.usage import ledger as ledger_module
 from apps.usage.ledger import Ledger, LedgerRow
@@ -68,12 +69,12 @@ async def test_what_is_written_is_what_is_read_back(ledger: Ledger):
         )
     )
     await ledger.put(row("r2"))
-    found = await asyncio.to_thread(stored, "r1")
+    found = await run_in_database_thread(stored, "r1")
     assert found.created_at == datetime(2026, 11, 23, 12, 30, 15, 123456, tzinfo=UTC)
     assert found.cost_usd == Decimal("1234.00000000012")
     assert found.unit_prices == {"input": "0.0000025"}
     assert (found.ttft_ms, found.is_stream, found.input_tokens) == (12, True, 2**40)
-    other = await asyncio.to_thread(stored, "r2")
+    other = await run_in_database_thread(stored, "r2")
     assert (other.cost_usd, other.ttft_ms, other.job_id) == (None, None, None)
 
 
@@ -89,7 +90,7 @@ async def test_many_at_once_share_a_few_commits(ledger: Ledger, monkeypatch: pyt
     await asyncio.gather(*(ledger.put(row(f"many-{number}")) for number in range(300)))
     assert sum(batches) == 300
     assert len(batches) < 100
-    assert await asyncio.to_thread(LedgerEntry.objects.count) == 300
+    assert await run_in_database_thread(LedgerEntry.objects.count) == 300
 
 
 async def test_a_row_is_written_though_its_request_was_canceled(ledger: Ledger):
@@ -97,7 +98,7 @@ async def test_a_row_is_written_though_its_request_was_canceled(ledger: Ledger):
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.to_thread(ledger.stop)
-    assert (await asyncio.to_thread(stored, "left")).status == "succeeded"
+    assert (await run_in_database_thread(stored, "left")).status == "succeeded"
 
 
 async def test_stopping_writes_what_is_still_queued():
@@ -106,7 +107,7 @@ async def test_stopping_writes_what_is_still_queued():
     for number in range(50):
         ledger.put(row(f"late-{number}"))
     await asyncio.to_thread(ledger.stop)
-    assert await asyncio.to_thread(LedgerEntry.objects.count) == 50
+    assert await run_in_database_thread(LedgerEntry.objects.count) == 50
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="locks the database as only SQLite can be locked")
@@ -138,4 +139,4 @@ async def test_while_the_database_refuses_answers_wait_and_then_fail_and_the_row
     release.set()
     holder.join()
     await asyncio.to_thread(ledger.stop)
-    assert (await asyncio.to_thread(stored, "held")).status == "succeeded"
+    assert (await run_in_database_thread(stored, "held")).status == "succeeded"
