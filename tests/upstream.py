@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class _Answered(Exception):
+    """One exchange a connection: simple, and the end is unmistakable."""
+
+
 @dataclass
 class Exchange:
     """One request as it arrived, and whether its connection was closed by the other side."""
@@ -87,9 +91,11 @@ class Upstream:
             while exchange := await _read(reader):
                 self.exchanges.append(exchange)
                 await self._answer(exchange, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
+        except _Answered:
+            writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.transport.abort()  # what is still unsent has nobody to go to
+        else:
             writer.close()
 
     async def _answer(
@@ -98,13 +104,14 @@ class Upstream:
         working = asyncio.ensure_future(self._respond(exchange, writer))
         leaving = asyncio.ensure_future(reader.read(1))
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if leaving.done() and not working.done():
-            exchange.closed_at = time.monotonic()
-            working.cancel()
-            writer.transport.abort()  # what is still unsent has nobody to go to
-            raise ConnectionResetError
+        if working.done() and isinstance(working.exception(), _Answered):
+            leaving.cancel()
+            raise _Answered
+        exchange.closed_at = time.monotonic()
+        working.cancel()
         leaving.cancel()
-        await working
+        await asyncio.gather(working, leaving, return_exceptions=True)
+        raise ConnectionResetError
 
     async def _respond(self, exchange: Exchange, writer: asyncio.StreamWriter) -> None:
         answer = await self.handler(exchange)
@@ -124,7 +131,7 @@ class Upstream:
             if not answer.cut:
                 writer.write(b"0\r\n\r\n")
         await writer.drain()
-        raise ConnectionResetError  # one exchange a connection: simple, and the end is unmistakable
+        raise _Answered
 
 
 async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
