@@ -22,7 +22,6 @@ from pathlib import Path
 
 from bench import report, scenarios
 from bench.procs import Fleet, NotReady, free_port, wait_http
-from bench.run import versions
 from bench.scenarios import FULL, QUICK, Outcome, Row
 from bench.subjects import Subject, environment, origin, start_floor, start_gateway, start_mock
 
@@ -125,7 +124,7 @@ def _install(command: Sequence[str], *, cwd: Path | None = None) -> None:
 def main() -> int:
     options = _options()
     effort = QUICK if options.quick else FULL
-    found = versions()
+    found = report.versions()
     outcome = Outcome([], [])
     with tempfile.TemporaryDirectory(prefix="de-bench-") as folder, Fleet(Path(folder)) as fleet:
         mock = start_mock(fleet)

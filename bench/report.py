@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,7 @@ def save(outcome: Outcome, path: Path | None, *, versions: Mapping[str, str], is
     }
     path.write_text(json.dumps(body, indent=1) + "\n")
     return path
+
+
+def versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("Django", "uvicorn", "uvloop", "httptools", "aiohttp")}

@@ -10,7 +10,6 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from bench import report, scenarios
@@ -57,7 +56,7 @@ def main() -> int:
         return 130
     outcome.rows = report.with_ratios(outcome.rows)
     report.show(outcome)
-    path = report.save(outcome, options.json, versions=versions(), is_quick=options.quick)
+    path = report.save(outcome, options.json, versions=report.versions(), is_quick=options.quick)
     print(f"\nWritten to {path}")
     if interrupted:
         return 130
@@ -113,10 +112,6 @@ def measure_flat(fleet: Fleet, mock: Subject, outcome: Outcome, effort: Effort) 
 def _add(outcome: Outcome, more: Outcome) -> None:
     outcome.rows += more.rows
     outcome.checks += more.checks
-
-
-def versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("Django", "uvicorn", "uvloop", "httptools", "aiohttp")}
 
 
 def _options() -> argparse.Namespace:
