@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from apps.accounts.login import admin_login
 from apps.config.urls import schema_urlpatterns
 from apps.usage.health import health, health_ready
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),  # where `make run` leads a browser
     path("config/", include("apps.config.urls")),
     path("config/", include("apps.usage.urls")),
     path("text/", include("apps.text.urls")),
