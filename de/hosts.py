@@ -28,7 +28,7 @@ _PAGE_LABELS = {
 }
 
 # Stand at the root of every host.
-_EVERYWHERE = ("/jobs", "/static/", "/schema", "/health/")
+_EVERYWHERE = ("/jobs", "/static/", "/schema", "/docs", "/health/ready")
 # Browser pages and their log-in lead from one to another.
 _EVERYWHERE_FOR_PAGES = (
     *_EVERYWHERE,
