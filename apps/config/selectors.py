@@ -14,10 +14,11 @@ from apps.config.models import ModelConfig, ProviderKey
 from apps.core.crypto import decrypt
 from apps.core.errors import InvalidRequest, MissingApiKey, ModelNotFound
 from apps.providers.mapping import CompiledMapping, mapping_compile
-from apps.providers.registry import TEXT_ADAPTERS, text_adapter
+from apps.providers.registry import MAPPED, TEXT_ADAPTERS, text_adapter
 from apps.providers.types import ModelSpec, Timeouts
 
-MAPPED = "mapped"
+# The makers whose protocols apps/sandbox speaks; a test holds this to what is there.
+SANDBOX_PROVIDERS = frozenset(("openai", "anthropic", "gemini"))
 
 # The older form may leave the provider out; then the model's name tells.
 _PREFIXES = (
@@ -136,11 +137,16 @@ def model_get_by_name(name: str) -> ModelRecord:
 def model_spec_make(record: ModelRecord, instance: InstanceRecord, *, is_test: bool) -> ModelSpec:
     """All an adapter needs to call `record` for this tenant. A test key gets the sandbox, whatever else is set.
 
-    Raises MissingApiKey.
+    Raises MissingApiKey; InvalidRequest for a test key and a provider the sandbox does not speak.
     """
     base_url = _maker_base_url(record)
     chosen = instance.base_urls.get(record.provider_id)
     if is_test:
+        if record.provider_id not in SANDBOX_PROVIDERS:
+            raise InvalidRequest(
+                f"The sandbox does not speak {record.provider_id}, so a test key can't use it: take a live one.",
+                details={"provider": record.provider_id},
+            )
         base_url, api_key = f"{settings.DE_SANDBOX_URL}/{record.provider_id}", "sandbox"
     else:
         base_url = chosen or base_url

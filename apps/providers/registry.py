@@ -16,6 +16,9 @@ TEXT_ADAPTERS: dict[str, str] = {
     "mapped": "apps.providers.mapped.MappedAdapter",
 }
 
+MAPPED = "mapped"
+BUILT_IN_PROVIDERS = tuple(name for name in TEXT_ADAPTERS if name != MAPPED)
+
 
 def text_adapter(name: str) -> TextAdapter:
     """The adapter of that name. Raises InvalidModelCapability when it is none that writes text."""

@@ -16,7 +16,7 @@ _ERRORS = {
 }
 _STREAM = OpenApiResponse(
     OpenApiTypes.STR,
-    description="`event: delta` (and `reasoning`) pieces, then one `done` with the answer, or one `error`.",
+    description="`event: delta` pieces, then one `done` with the answer, or one `error`.",
 )
 
 describes(

@@ -16,6 +16,7 @@ from apps.core.jsonbody import json_object_read
 from apps.core.lean import error_response, json_response, lean_view
 from apps.core.requests import request_id_of
 from apps.core.streaming import EventStreamResponse, client_watch, first_of, json_encode, sse
+from apps.providers.registry import BUILT_IN_PROVIDERS
 from apps.providers.types import TextChunk
 from apps.text import services
 from apps.text.inputs import text_input_read
@@ -50,7 +51,7 @@ async def text_health(request: HttpRequest) -> HttpResponseBase:
         {
             "status": "healthy",
             "service": "text-service",
-            "providers": provider_states(),
+            "providers": provider_states(BUILT_IN_PROVIDERS),
             "timestamp": datetime.now(UTC).isoformat(),
         }
     )
@@ -96,12 +97,10 @@ async def _stream_response(request: HttpRequest, call: TextCall) -> HttpResponse
 
 
 def _delta(chunk: TextChunk) -> bytes:
-    if chunk.text:
-        # sse("delta", {"text": …}), put together by hand: this runs once per piece of every stream.
-        return b'event: delta\ndata: {"text":' + json_encode(chunk.text) + b"}\n\n"
-    if chunk.reasoning:
-        return sse("reasoning", {"text": chunk.reasoning})
-    return b""
+    if not chunk.text:
+        return b""  # thinking is not part of this API's answer; keep-alives cover the wait
+    # sse("delta", {"text": …}), put together by hand: this runs once per piece of every stream.
+    return b'event: delta\ndata: {"text":' + json_encode(chunk.text) + b"}\n\n"
 
 
 def _error_event(exc: GatewayError, call: TextCall) -> bytes:

@@ -88,6 +88,28 @@ def test_a_streams_deltas_joined_are_the_text_of_its_done_event(platform: Platfo
     assert done["metadata"]["output_tokens"] > 0
 
 
+def test_a_model_that_thinks_aloud_streams_its_answer_alone(platform: Platform):
+    answer = platform.request(
+        "POST",
+        "/text/generate/stream",
+        json={"prompt": "Name a river.", "model_id": "claude-sonnet-5-5"},
+        headers=platform.test,
+    )
+    events = events_of(answer.text)
+    assert {name for name, _ in events[:-1]} == {"delta"}
+    assert events[-1][1]["metadata"]["reasoning_tokens"] > 0
+
+
+def test_health_lists_each_provider_as_last_seen(platform: Platform):
+    platform.request(
+        "POST", "/text/generate", json={"prompt": "Hi", "model_id": "gpt-4o-mini"}, headers=platform.test
+    )
+    providers = platform.request("GET", "/text/health").json()["providers"]
+    assert {"openai", "anthropic", "gemini"} <= set(providers)
+    assert providers["openai"]["status"] == "healthy"
+    assert providers["openai"]["last_success_at"]
+
+
 def test_options_stream_true_streams_too(platform: Platform):
     answer = platform.request(
         "POST", "/text/generate", json={"prompt": "Hi", "options": {"stream": True}}, headers=platform.test
@@ -493,6 +515,7 @@ def test_a_test_key_reaches_the_sandbox_and_never_the_instances_own_provider(pla
                     headers=platform.test,
                 )
                 assert "from the real provider" not in answer.text
+                assert answer.status_code == (200 if model_id == "gpt-4o-mini" else 400), answer.text
         assert upstream.exchanges == []
 
 
