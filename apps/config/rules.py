@@ -82,11 +82,13 @@ def payload_mapping_faults(value: Any, *, capabilities: Mapping[str, Any]) -> di
     """What the mapping's own compiler says, and whether the address it names may be called."""
     has = [name for name, is_true in capabilities.items() if is_true is True]
     faults = {fault.path: fault.message for fault in mapping_validate(value, capabilities=has)}
-    if not faults and (origin := mapping_compile(value).origin) is not None:
+    if faults:
+        return faults
+    for origin in sorted(mapping_compile(value).origins):  # a stream's and a poll's own too
         try:
             public_origin_check(origin)
         except UrlRefused as exc:
-            faults["endpoint"] = str(exc)
+            faults["endpoint"] = f"{origin}: {exc}"
     return faults
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from apps.config.rules import payload_mapping_faults
+
 
 @pytest.mark.parametrize(
     "url",
@@ -65,3 +67,29 @@ def test_a_prefix_may_stay(call, cast, settings):
         "openai": "https://proxy.example/openai",
         "anthropic": "https://8.8.8.8:8443",
     }
+
+
+@pytest.mark.parametrize("place", ["endpoint", "stream", "poll"])
+def test_a_mapping_may_not_lead_to_a_private_address_from_any_of_its_endpoints(settings, place: str):
+    settings.DE_ALLOW_PRIVATE_NETWORKS = False
+    private = "http://169.254.169.254/latest"
+    mapping = {
+        "endpoint": private if place == "endpoint" else "https://api.acme.example/v1",
+        "body": {"q": "{user_prompt}"},
+        "response_mapping": {
+            "text": "$.a",
+            "stream": {"text": "$.a", "finish_reason": "$.b"}
+            | ({"endpoint": private} if place == "stream" else {}),
+        },
+    }
+    if place == "poll":
+        mapping["response_mapping"]["poll"] = {
+            "job_id": "$.id",
+            "endpoint": f"{private}/{{job_id}}",
+            "status": "$.s",
+            "succeeded": ["done"],
+            "failed": ["broken"],
+        }
+    faults = payload_mapping_faults(mapping, capabilities={"text": True})
+    assert list(faults) == ["endpoint"]
+    assert "169.254.169.254" in faults["endpoint"]
