@@ -121,6 +121,18 @@ def wait_for(url: str, child: Child) -> None:
     fail(f"{child.name} did not answer at {url} within {READY_TIMEOUT_S:.0f} s.")
 
 
+def wait_for_worker(file: Path, worker: Child) -> None:
+    give_up_at = time.monotonic() + READY_TIMEOUT_S
+    while not file.exists():
+        if worker.process is not None and worker.process.poll() is not None:
+            fail(
+                f"worker could not start (it ended with code {worker.process.returncode}); see the lines above."
+            )
+        if time.monotonic() > give_up_at:
+            fail(f"worker was not ready within {READY_TIMEOUT_S:.0f} s.")
+        time.sleep(0.05)
+
+
 # --- the run --------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +157,8 @@ def main() -> None:
     import django
     from django.conf import settings
 
+    from de.celery import ready_file
+
     django.setup()
     check_port(settings.DE_HOST, settings.PORT, setting="PORT")
     check_port("127.0.0.1", settings.DE_SANDBOX_PORT, setting="DE_SANDBOX_PORT")
@@ -154,13 +168,15 @@ def main() -> None:
         stack.enter_context(_redis(settings, environment))
         _set_up(settings, is_stopping)
         running = children(environment, data_dir=settings.DE_DATA_DIR, sandbox_port=settings.DE_SANDBOX_PORT)
+        ready_file(settings.DE_DATA_DIR).unlink(missing_ok=True)
         for child in running:
             stack.callback(child.stop)
             child.start()
-        sandbox, web = running[0], running[-1]
+        sandbox, worker, web = running[0], running[1], running[-1]
         base_url = f"http://{_reachable(settings.DE_HOST)}:{settings.PORT}"
         wait_for(f"http://127.0.0.1:{settings.DE_SANDBOX_PORT}/health", sandbox)
         wait_for(f"{base_url}/health", web)
+        wait_for_worker(ready_file(settings.DE_DATA_DIR), worker)
         _announce(base_url)
         while not is_stopping():
             time.sleep(0.2)
