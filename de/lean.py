@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -162,8 +161,10 @@ async def _stream_send(
     pulse = _Pulse(send)
     try:
         async with contextlib.aclosing(response.events) as events:
-            async for data in events:
-                pulse.last = time.monotonic()
+            if (first := await events.first()) is not None:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for data in events.rest:
+                pulse.has_beaten = True
                 await send({"type": "http.response.body", "body": data, "more_body": True})
     except asyncio.CancelledError:
         if not watch.is_ending or watch.is_gone:
@@ -179,23 +180,30 @@ async def _stream_send(
 
 
 class _Pulse:
-    """Sends a comment line whenever a stream has been silent for DE_KEEPALIVE_S; one timer a stream, not an event."""
+    """Sends a comment line whenever a stream has been silent for DE_KEEPALIVE_S (a tenth of it more at the most).
 
-    __slots__ = ("_send", "_sending", "_timer", "last")
+    One timer a stream that looks now and then whether something was sent, so that sending costs nothing extra.
+    """
+
+    __slots__ = ("_interval_s", "_send", "_sending", "_silent_looks", "_timer", "has_beaten")
+
+    LOOKS = 10  # within DE_KEEPALIVE_S
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._sending: asyncio.Task[None] | None = None
-        self.last = time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(settings.DE_KEEPALIVE_S, self._tick)
+        self._silent_looks = 0
+        self._interval_s: float = settings.DE_KEEPALIVE_S / self.LOOKS
+        self.has_beaten = False
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
 
-    def _tick(self) -> None:
-        silent_s = time.monotonic() - self.last
-        if silent_s >= settings.DE_KEEPALIVE_S - 0.01:
+    def _look(self) -> None:
+        self._silent_looks = 0 if self.has_beaten else self._silent_looks + 1
+        self.has_beaten = False
+        if self._silent_looks >= self.LOOKS:
+            self._silent_looks = 0
             self._sending = asyncio.ensure_future(self._keep_alive())
-            self.last = time.monotonic()
-            silent_s = 0.0
-        self._timer = asyncio.get_running_loop().call_later(settings.DE_KEEPALIVE_S - silent_s, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
 
     async def _keep_alive(self) -> None:
         await self._send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})

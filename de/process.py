@@ -35,7 +35,7 @@ async def lifespan(
     gc.freeze()
     # What requests leave behind is mostly freed by reference counts; at the default of 700 the collector would run
     # several times a request, and its full passes stop a thousand open streams for a third of a second.
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 100)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     watcher.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ class EventStreamResponse(StreamingHttpResponse):
     """
 
     def __init__(self, events: Events, *, describe: Callable[[GatewayError], bytes]) -> None:
-        super().__init__(events, content_type="text/event-stream; charset=utf-8")
+        super().__init__(events.rest, content_type="text/event-stream; charset=utf-8")
         self.events = events
         self._describe = describe
         self.headers["Cache-Control"] = "no-cache"
@@ -51,7 +51,9 @@ class EventStreamResponse(StreamingHttpResponse):
         """For Django's own handler; the lean one reads `events` itself."""
         async with contextlib.aclosing(self.events):
             try:
-                async for event in self.events:
+                if (first := await self.events.first()) is not None:
+                    yield first
+                async for event in self.events.rest:
                     yield event
             except Exception as exc:
                 yield self.last_event(exc)
@@ -84,35 +86,22 @@ async def first_of(events: AsyncGenerator[bytes, None], *, within_s: float) -> E
 
 
 class Events:
-    """An async iterator with its first element on the way. Not a generator: it adds nothing to the elements after."""
+    """A source of events with its first one on the way.
+
+    Take `first`, then iterate `rest`, which is the source itself: nothing is added to the events after the first.
+    """
 
     def __init__(self, first: asyncio.Future[bytes | None], rest: AsyncGenerator[bytes, None]) -> None:
-        self._first: asyncio.Future[bytes | None] | None = first
-        self._rest = rest
+        self._first = first
+        self.rest = rest
 
-    def __aiter__(self) -> Events:
-        return self
-
-    def __anext__(self) -> Awaitable[bytes]:
-        if self._first is None:
-            return self._rest.__anext__()
-        return self._take_first()
-
-    async def _take_first(self) -> bytes:
-        assert self._first is not None
-        try:
-            event = await self._first
-        except asyncio.CancelledError:
-            await self.aclose()
-            raise
-        self._first = None
-        if event is None:
-            raise StopAsyncIteration
-        return event
+    async def first(self) -> bytes | None:
+        """None when there was none at all. Raises what the source's first step raised."""
+        return await self._first
 
     async def aclose(self) -> None:
         """Closes the source, wherever it stands."""
-        if self._first is not None and not self._first.done():
+        if not self._first.done():
             self._first.cancel()
             await asyncio.wait({self._first})
-        await self._rest.aclose()
+        await self.rest.aclose()
