@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from apps.core.errors import GatewayError, InvalidRequest, ProviderError, ProviderTimeout
-from apps.providers.base import TextAdapter, TextStreamParser
+from apps.providers.base import TextAdapter
 from apps.providers.sse import SSEDecoder
 from apps.providers.types import ModelSpec, ServerSentEvent, TextChunk, TextRequest, TextResult
 
@@ -84,46 +84,30 @@ class ProviderClient:
             raise adapter.parse_error(spec, response.status, response.headers, body)
         return adapter.parse_text_result(spec, body)
 
+    @contextlib.asynccontextmanager
     async def text_stream(
         self, spec: ModelSpec, adapter: TextAdapter, request: TextRequest
-    ) -> AsyncGenerator[list[TextChunk], None]:
-        """The pieces of a streamed answer, those of one network read together.
+    ) -> AsyncIterator[TextStream]:
+        """A streamed answer that has begun; leaving the block closes the provider's connection.
 
-        Raises as `text` does, ProviderTimeout by which clock ran out, ProviderError when the stream ends without the
-        provider's own end. Closing the generator closes the provider's connection.
+        Raises as `text` does, ProviderTimeout when its first clock runs out.
         """
         wire = adapter.build_text_request(spec, request, stream=True)
-        decoder = stream_decoder(adapter, spec)
-        parser = adapter.text_stream_parser(spec)
         clock = StreamClock(spec)
         with map_errors(spec):
             async with asyncio.timeout_at(clock.deadline):
                 response = await self._send(spec, wire, total_s=None)
-            try:
-                if not 200 <= response.status < 300:
+        try:
+            if not 200 <= response.status < 300:
+                with map_errors(spec):
                     async with asyncio.timeout_at(clock.deadline):
                         body = await _read(spec, response, MAX_ERROR_BYTES)
-                    raise adapter.parse_error(spec, response.status, response.headers, body)
-                with clock.watching(response.content):
-                    is_over = False
-                    while not is_over:
-                        clock.is_reading = True
-                        data = await response.content.readany()
-                        clock.is_reading = False
-                        chunks, failure = _feed(spec, decoder, parser, data)
-                        if chunks:
-                            clock.note(chunks)
-                            yield chunks
-                        if failure is not None:
-                            raise failure
-                        is_over = not data or parser.is_complete
-            finally:
-                # Releases a connection whose answer was read to its end, closes any other.
-                response.release()
-        if not parser.is_complete:
-            raise ProviderError(
-                f"{spec.provider} ended its stream in the middle of an answer.", provider=spec.provider
-            )
+                raise adapter.parse_error(spec, response.status, response.headers, body)
+            with clock.watching(response.content):
+                yield TextStream(spec, adapter, response.content, clock)
+        finally:
+            # Releases a connection whose answer was read to its end, closes any other.
+            response.release()
 
     async def _send(
         self, spec: ModelSpec, request: httpx.Request, *, total_s: float | None
@@ -146,6 +130,65 @@ class ProviderClient:
             allow_redirects=False,
             timeout=_timeout(spec.timeouts.connect_s, total_s),
         )
+
+
+class TextStream:
+    """A streamed answer, read piece by piece. Not a generator: it is asked once per piece, and each layer costs."""
+
+    def __init__(
+        self, spec: ModelSpec, adapter: TextAdapter, content: aiohttp.StreamReader, clock: StreamClock
+    ) -> None:
+        self._spec = spec
+        self._content = content
+        self._clock = clock
+        self._decoder = stream_decoder(adapter, spec)
+        self._parser = adapter.text_stream_parser(spec)
+        self._failure: GatewayError | None = None
+
+    async def read(self) -> list[TextChunk] | None:
+        """The next pieces, those of one network read together; None after the provider's own end.
+
+        Raises what the provider says went wrong, ProviderTimeout by which clock ran out, ProviderError when the
+        stream ends without the provider's own end.
+        """
+        clock = self._clock
+        while self._failure is None and not self._parser.is_complete:
+            clock.is_reading = True
+            try:
+                data = await self._content.readany()
+            except (aiohttp.ClientError, OSError) as exc:
+                raise failure_of(self._spec, exc) from exc
+            clock.is_reading = False
+            chunks, self._failure = self._feed(data)
+            if chunks:
+                clock.note(chunks)
+                return chunks
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def _feed(self, data: bytes) -> tuple[list[TextChunk], GatewayError | None]:
+        """What one network read says (empty: the end), and the failure it ends in: words that came before the failure
+        in the same packet still count."""
+        provider = self._spec.provider
+        parser = self._parser
+        chunks: list[TextChunk] = []
+        try:
+            for event in self._decoder.feed(data) if data else self._decoder.flush():
+                chunk = parser.feed(event)
+                if chunk is not None:
+                    chunks.append(chunk)
+        except GatewayError as exc:
+            return chunks, exc
+        except ValueError as exc:
+            failure = ProviderError(f"{provider} sent an unreadable stream: {exc}", provider=provider)
+            failure.__cause__ = exc
+            return chunks, failure
+        if not data and not parser.is_complete:
+            return chunks, ProviderError(
+                f"{provider} ended its stream in the middle of an answer.", provider=provider
+            )
+        return chunks, None
 
 
 @lru_cache(maxsize=1024)
@@ -218,26 +261,6 @@ class StreamClock:
             self._timer = self._loop.call_later(0.05, self._look)
 
 
-def _feed(
-    spec: ModelSpec, decoder: StreamDecoder, parser: TextStreamParser, data: bytes
-) -> tuple[list[TextChunk], GatewayError | None]:
-    """What one network read says (empty: the end), and the failure it ends in: words that came before the failure in
-    the same packet still count."""
-    chunks: list[TextChunk] = []
-    try:
-        for event in decoder.feed(data) if data else decoder.flush():
-            chunk = parser.feed(event)
-            if chunk is not None:
-                chunks.append(chunk)
-    except GatewayError as exc:
-        return chunks, exc
-    except ValueError as exc:
-        failure = ProviderError(f"{spec.provider} sent an unreadable stream: {exc}", provider=spec.provider)
-        failure.__cause__ = exc
-        return chunks, failure
-    return chunks, None
-
-
 class StreamDecoder(Protocol):
     """Bytes to events; SSE as a rule, one JSON value a line for providers whose mapping says so."""
 
@@ -281,24 +304,27 @@ async def _read(spec: ModelSpec, response: aiohttp.ClientResponse, limit: int) -
 
 @contextlib.contextmanager
 def map_errors(spec: ModelSpec) -> Iterator[None]:
-    """The transport's failures as ours, the most specific that fits."""
-    provider = spec.provider
+    """The transport's failures as ours."""
     try:
         yield
-    except TimeoutError as exc:  # our own clocks, and aiohttp's
-        raise ProviderTimeout(f"{provider} did not answer in time.", provider=provider) from exc
-    except aiohttp.ClientConnectorError as exc:
+    except (aiohttp.ClientError, OSError) as exc:
+        raise failure_of(spec, exc) from exc
+
+
+def failure_of(spec: ModelSpec, exc: Exception) -> GatewayError:
+    """A failure of the transport as ours, the most specific that fits."""
+    provider = spec.provider
+    if isinstance(exc, TimeoutError):  # our own clocks, and aiohttp's
+        return ProviderTimeout(f"{provider} did not answer in time.", provider=provider)
+    if isinstance(exc, aiohttp.ClientConnectorError):
         if isinstance(exc.os_error, PrivateAddressRefused):
-            raise InvalidRequest(f"The address configured for {provider} is not a public one.") from exc
-        raise ProviderError(f"{provider} could not be reached.", provider=provider) from exc
-    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as exc:
-        raise ProviderError(f"The connection to {provider} broke.", provider=provider) from exc
-    except aiohttp.InvalidURL as exc:
-        raise ProviderError(
-            f"The address configured for {provider} is not a URL.", provider=provider
-        ) from exc
-    except aiohttp.ClientError as exc:
-        raise ProviderError(f"{provider} could not be understood.", provider=provider) from exc
+            return InvalidRequest(f"The address configured for {provider} is not a public one.")
+        return ProviderError(f"{provider} could not be reached.", provider=provider)
+    if isinstance(exc, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
+        return ProviderError(f"The connection to {provider} broke.", provider=provider)
+    if isinstance(exc, aiohttp.InvalidURL):
+        return ProviderError(f"The address configured for {provider} is not a URL.", provider=provider)
+    return ProviderError(f"{provider} could not be understood.", provider=provider)
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,6 @@ ledger row behind, whether it succeeded, failed or was left by its client.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
@@ -328,8 +327,8 @@ async def text_stream(call: TextCall, *, render: Renderer) -> AsyncGenerator[byt
     attempt = _Attempt(call, request, is_stream=True)
     await attempt.open()
     try:
-        async with contextlib.aclosing(runtime().client.text_stream(spec, adapter, request)) as pieces:
-            async for chunks in pieces:
+        async with runtime().client.text_stream(spec, adapter, request) as stream:
+            while (chunks := await stream.read()) is not None:
                 attempt.note(chunks)
                 if data := render(chunks):
                     yield data

@@ -61,10 +61,14 @@ async def answering(_exchange: Exchange) -> Answer:
     return chat_answer()
 
 
+async def pieces_of(client: ProviderClient, to: ModelSpec) -> AsyncIterator[str]:
+    async with client.text_stream(to, ADAPTER, REQUEST) as stream:
+        while (chunks := await stream.read()) is not None:
+            yield "".join(chunk.text for chunk in chunks)
+
+
 async def collect(client: ProviderClient, to: ModelSpec) -> str:
-    return "".join(
-        [chunk.text async for chunks in client.text_stream(to, ADAPTER, REQUEST) for chunk in chunks]
-    )
+    return "".join([text async for text in pieces_of(client, to)])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -136,8 +140,8 @@ async def test_words_before_a_failure_in_the_same_packet_are_not_lost(client: Pr
     said: list[str] = []
 
     async def read(url: str) -> None:
-        async for chunks in client.text_stream(spec(url), ADAPTER, REQUEST):
-            said.extend(chunk.text for chunk in chunks)
+        async for text in pieces_of(client, spec(url)):
+            said.append(text)
 
     with Upstream(failing) as upstream, pytest.raises(ProviderError):
         await read(upstream.url)
@@ -157,8 +161,8 @@ async def test_a_slow_reader_on_our_side_does_not_run_out_the_providers_clock(cl
     with Upstream(quick) as upstream:
         to = spec(upstream.url, timeouts=Timeouts(idle_s=0.3))
         said = ""
-        async for chunks in client.text_stream(to, ADAPTER, REQUEST):
-            said += "".join(chunk.text for chunk in chunks)
+        async for text in pieces_of(client, to):
+            said += text
             await asyncio.sleep(0.6)
     assert said == "ab"
 
