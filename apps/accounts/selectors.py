@@ -123,7 +123,7 @@ _projects = Cache("project", _project_load)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sent a request: a user (by key or by session) or a project (by key)."""
+    """Who sent a request: a user (by key) or a project (by key)."""
 
     key: KeyRecord | None = None
     user: UserRecord | None = None
@@ -192,14 +192,6 @@ def _is_in(address: str, networks: tuple[Any, ...]) -> bool:
     except ValueError:
         return False
     return any(ip in network for network in networks)
-
-
-def caller_for_user(user_id: str) -> Caller:
-    """The caller behind a signed-in session. Raises Unauthenticated when the user is gone or switched off."""
-    user = _users.get(user_id)
-    if user is None or not user.is_active:
-        raise Unauthenticated
-    return Caller(user=user)
 
 
 def instance_get(instance_id: str) -> InstanceRecord:

@@ -28,7 +28,6 @@ _WINDOWS = (
     ("rpd", "requests", 86_400),
     ("tpm", "tokens", 60),
 )
-LIMIT_NAMES = (*(name for name, _, _ in _WINDOWS), "concurrent_requests")
 
 
 class Window(msgspec.Struct, frozen=True):

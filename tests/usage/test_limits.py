@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from django.conf import settings
 
+from apps.accounts.rules import LIMIT_NAMES
 from apps.usage import limits
 from apps.usage.limits import Limiter, LimitPlan, LimitReached, LimitScope
 
@@ -39,6 +40,11 @@ async def lonely() -> AsyncIterator[Limiter]:
 def either(request: pytest.FixtureRequest) -> Limiter:
     found: Limiter = request.getfixturevalue(request.param)
     return found
+
+
+def test_every_limit_that_can_be_set_is_counted():
+    counted = {name for name, _, _ in limits._WINDOWS} | {"concurrent_requests"}
+    assert counted == set(LIMIT_NAMES)
 
 
 async def test_the_request_after_the_last_allowed_is_refused_with_true_numbers(either: Limiter):
